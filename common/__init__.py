@@ -1,0 +1,1 @@
+"""What every command needs and no folder owns: errors, settings, files, parallel work, command plumbing."""

@@ -1,0 +1,133 @@
+"""What all commands share: exit codes, one-line errors, `--debug`, and options that mean the same everywhere."""
+
+import errno
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from localblur.common.errors import LocalblurError
+from localblur.common.parallel import default_workers
+
+_DEBUG = "localblur.debug"
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_LOSSES = 3
+EXIT_INTERRUPTED = 130
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A click command whose failures are one line and a documented exit code; `--debug` shows tracebacks.
+
+    Exit codes: 0 done, 1 error, 2 usage, 3 finished with losses or rejects above the limit, 130 interrupted.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                callback=_remember_debug,
+                help="Show tracebacks and debug messages.",
+            )
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        debug = bool(ctx.meta.get(_DEBUG))
+        logging.basicConfig(
+            level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+        )
+        if threading.current_thread() is threading.main_thread():
+            # a supervisor's polite stop is treated like Ctrl-C: outputs are closed well
+            signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(f"{ctx.info_name}: interrupted; what was finished is kept", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except (LocalblurError, OSError, MemoryError) as error:
+            if debug:
+                raise
+            click.echo(f"{ctx.info_name}: error: {one_line(error)}", err=True)
+            ctx.exit(EXIT_ERROR)
+
+
+class Group(click.Group):
+    """A group of commands; each is a `Command`."""
+
+    command_class = Command
+
+
+def one_line(error: BaseException) -> str:
+    """The message of `error` as one line; a full disk and lack of memory are put in words."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return (
+            f"the disk is full ({error.filename or 'output'}); free some space and run again: what was finished is kept"
+        )
+    if isinstance(error, MemoryError):
+        return "not enough memory; use fewer --workers or smaller tiles"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def output_option(help_text: str, *, required: bool = True) -> Callable[[Decorated], Decorated]:
+    """`--output/-o PATH`."""
+    return click.option("--output", "-o", type=click.Path(path_type=Path), required=required, help=help_text)
+
+
+def settings_options(function: Decorated) -> Decorated:
+    """`--config FILE` and repeatable `--set a.b=value`; handed over as `config` and `overrides`."""
+    function = click.option(
+        "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Override one setting, for example a.b=3."
+    )(function)
+    return click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="YAML file with settings.")(
+        function
+    )
+
+
+def workers_options(function: Decorated) -> Decorated:
+    """`--workers N` and `--scheduler tcp://...`."""
+    function = click.option(
+        "--scheduler", metavar="ADDRESS", help="Run tasks on a Dask cluster, e.g. tcp://host:8786."
+    )(function)
+    return click.option(
+        "--workers", type=click.IntRange(min=0), default=default_workers, show_default="cores", help="Worker processes."
+    )(function)
+
+
+def seed_option(default: int = 0) -> Callable[[Decorated], Decorated]:
+    """`--seed N`; the seed is stored with the output."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=default, show_default=True, help="Seed of every random choice."
+    )
+
+
+def device_option(function: Decorated) -> Decorated:
+    """`--device auto|cpu|cuda|...`."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one.",
+    )(function)
+
+
+def overwrite_option(function: Decorated) -> Decorated:
+    """`--overwrite`; without it an existing output is never replaced."""
+    return click.option("--overwrite", is_flag=True, help="Replace an existing output.")(function)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _remember_debug(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    ctx.meta[_DEBUG] = value

@@ -1,0 +1,74 @@
+"""Writing files so that a kill or a full disk never leaves half a file in place of something good."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from localblur.common.errors import LocalblurError
+
+
+@contextmanager
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is synced to disk and renamed onto `path`.
+
+    On any exception the temporary file is removed and `path` keeps what it held.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 - Path.replace has the same effect; os.replace states atomicity
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically, indented for people."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; unreadable or malformed files are a `LocalblurError` naming the path."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise LocalblurError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+
+
+def ensure_space(folder: Path, needed_bytes: int, purpose: str) -> None:
+    """Refuse to start work that cannot fit: `needed_bytes` plus 5 % must be free where `folder` is (or will be)."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes * 1.05:
+        raise LocalblurError(
+            f"{purpose} needs about {needed_bytes / 1e9:.2f} GB but only {free / 1e9:.2f} GB are free on {existing};"
+            " free some space or choose another output"
+        )
+
+
+def inside(root: Path, relative: str) -> Path:
+    """Join a path read from a manifest to its folder; one that would leave the folder is an error."""
+    joined = (root / relative).resolve()
+    if not joined.is_relative_to(root.resolve()):
+        raise LocalblurError(f"path {relative!r} leaves its folder {root}; the manifest is damaged or hostile")
+    return joined
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse to replace an existing output unless `--overwrite` was given."""
+    if path.exists() and not overwrite:
+        raise LocalblurError(f"{path} exists already; choose another --output or pass --overwrite")

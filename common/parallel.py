@@ -1,0 +1,152 @@
+"""Parallel work over tasks through the `concurrent.futures.Executor` interface, with progress."""
+
+import logging
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from localblur.common.errors import LocalblurError
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+PLAIN_INTERVAL_S = 10.0
+
+
+def default_workers() -> int:
+    """Number of processor cores this process may use."""
+    try:
+        return max(1, len(os.sched_getaffinity(0)))
+    except AttributeError:  # not on Windows and macOS
+        return os.cpu_count() or 1
+
+
+def limit_threads() -> None:
+    """Give a worker process one OpenCV thread, so that workers scale instead of fighting."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+@contextmanager
+def open_executor(workers: int, scheduler: str | None = None) -> Iterator[Executor | None]:
+    """Yield an executor: a spawn-safe process pool, a Dask cluster (`scheduler` address), or None to run in place.
+
+    `workers` of 0 or 1 without a scheduler means: run tasks in this process.
+    """
+    if scheduler is not None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise LocalblurError("--scheduler needs the cluster extra: pip install 'localblur[cluster]'") from error
+        client = Client(scheduler)
+        try:
+            yield client.get_executor()
+        finally:
+            client.close()
+    elif workers <= 1:
+        yield None
+    else:
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=limit_threads)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run_tasks(
+    function: Callable[[Item], Result], items: Sequence[Item], executor: Executor | None, *, ahead: int = 8
+) -> Iterator[tuple[Item, Result | Exception]]:
+    """Run `function` on every item and yield `(item, result)` as they finish; an exception is yielded, not raised.
+
+    At most `ahead` tasks are in flight, so that results do not pile up in memory. Tasks must be idempotent.
+    """
+    if executor is None:
+        for item in items:
+            try:
+                yield item, function(item)
+            except Exception as error:  # handed to the caller, who decides what one failed task means
+                yield item, error
+        return
+    waiting = iter(items)
+    running: dict[Future[Result], Item] = {}
+    exhausted = False
+    while running or not exhausted:
+        while not exhausted and len(running) < ahead:
+            try:
+                item = next(waiting)
+            except StopIteration:
+                exhausted = True
+            else:
+                running[executor.submit(function, item)] = item
+        if not running:
+            break
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            item = running.pop(future)
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                raise LocalblurError(
+                    "a worker process died (out of memory?); run again with fewer --workers"
+                ) from error
+            if error is None:
+                yield item, future.result()
+            elif isinstance(error, Exception):
+                yield item, error
+            else:
+                raise error
+
+
+class Progress:
+    """A progress bar on a terminal, a plain line every ten seconds elsewhere."""
+
+    def __init__(self, total: int | None, description: str, unit: str = "pair") -> None:
+        self.total, self.description, self.unit = total, description, unit
+        self.count = 0
+        self._terminal = sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=description, unit=unit) if self._terminal else None
+        self._last = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self.count:
+            self._line()
+
+    def step(self, note: str = "", count: int = 1) -> None:
+        """Advance by `count`; `note` is shown beside the bar or at the end of the line."""
+        self.count += count
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._last >= PLAIN_INTERVAL_S:
+            self._line(note)
+
+    def _line(self, note: str = "") -> None:
+        self._last = time.monotonic()
+        of_total = f"/{self.total}" if self.total is not None else ""
+        tail = f"  {note}" if note else ""
+        sys.stderr.write(f"{self.description}: {self.count}{of_total} {self.unit}s{tail}\n")
+        sys.stderr.flush()
+
+
+def with_progress(items: Iterable[Any], total: int | None, description: str, unit: str = "pair") -> Iterator[Any]:
+    """Iterate over `items` and show progress."""
+    with Progress(total, description, unit) as progress:
+        for item in items:
+            yield item
+            progress.step()

@@ -1,0 +1,175 @@
+"""Reading, writing and converting images: the one place where value ranges and axis orders change.
+
+NumPy images are HWC; float images are float32 in [0, 1], linear light unless a name says `coded` (sRGB). Torch tensors
+are BCHW, sRGB-coded, [0, 1].
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from localblur.common.errors import LocalblurError
+from localblur.common.files import atomic_path
+
+if TYPE_CHECKING:
+    import torch
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[Any]
+"""uint8 or uint16."""
+
+PNG_SUFFIXES = {".png"}
+TIFF_SUFFIXES = {".tif", ".tiff"}
+IMAGE_SUFFIXES = PNG_SUFFIXES | TIFF_SUFFIXES | {".jpg", ".jpeg", ".bmp", ".webp"}
+
+
+def read_image(path: Path) -> IntArray:
+    """Read an RGB image, shape (H, W, 3), uint8 or uint16; gray is repeated, an alpha channel is dropped.
+
+    Raises:
+        LocalblurError: if the file is missing, empty, corrupt, or of another depth.
+    """
+    image = _decode(path)
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    if image.shape[2] < 3:
+        image = np.repeat(image[..., :1], 3, axis=2)
+    return np.ascontiguousarray(image[..., :3])
+
+
+def read_plane(path: Path) -> IntArray:
+    """Read a single-channel image (a mask or a raw Bayer frame), shape (H, W); of a colour file the first channel."""
+    image = _decode(path)
+    return image if image.ndim == 2 else np.ascontiguousarray(image[..., 0])
+
+
+def write_image(path: Path, image: npt.NDArray[Any]) -> None:
+    """Write a uint8 or uint16 image of shape (H, W) or (H, W, 3) atomically as PNG, TIFF or JPEG (by suffix).
+
+    TIFF is uncompressed: any reader, and the camera emulator, takes it bit for bit.
+
+    Raises:
+        LocalblurError: if dtype, shape or suffix are not supported.
+    """
+    if (
+        image.dtype not in (np.uint8, np.uint16)
+        or image.ndim not in (2, 3)
+        or (image.ndim == 3 and image.shape[2] != 3)
+    ):
+        raise LocalblurError(
+            f"cannot write {path}: need uint8 or uint16 of shape (H, W[, 3]), got {image.dtype} {image.shape}"
+        )
+    suffix = path.suffix.lower()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        if suffix in TIFF_SUFFIXES:
+            tifffile.imwrite(temporary, image, photometric="rgb" if image.ndim == 3 else "minisblack")
+        elif suffix in IMAGE_SUFFIXES:
+            ordered = image if image.ndim == 2 else image[..., ::-1]
+            done, encoded = cv2.imencode(suffix, np.ascontiguousarray(ordered))
+            if not done:
+                raise LocalblurError(f"cannot write {path}: the encoder refused {image.dtype} {image.shape}")
+            temporary.write_bytes(encoded.tobytes())
+        else:
+            raise LocalblurError(f"cannot write {path}: use one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+
+
+def srgb_encode(linear: npt.ArrayLike) -> FloatArray:
+    """Linear light to sRGB-coded values (IEC 61966-2-1); input is clipped to [0, 1], any shape."""
+    x = np.clip(np.asarray(linear, np.float32), 0, 1)
+    coded = np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.power(np.maximum(x, 1e-9), 1 / 2.4) - 0.055)
+    return coded.astype(np.float32)
+
+
+def srgb_decode(coded: npt.ArrayLike) -> FloatArray:
+    """sRGB-coded values to linear light (IEC 61966-2-1); input is clipped to [0, 1], any shape."""
+    v = np.clip(np.asarray(coded, np.float32), 0, 1)
+    linear = np.where(v <= 0.04045, v / 12.92, np.power((v + 0.055) / 1.055, 2.4))
+    return linear.astype(np.float32)
+
+
+def to_unit(image: npt.NDArray[Any]) -> FloatArray:
+    """Integers to float32 in [0, 1] by the container's maximum (255 or 65535)."""
+    if image.dtype == np.uint8:
+        return image.astype(np.float32) * np.float32(1 / 255)
+    if image.dtype == np.uint16:
+        return image.astype(np.float32) * np.float32(1 / 65535)
+    raise LocalblurError(f"to_unit needs uint8 or uint16, got {image.dtype}")
+
+
+def from_unit(unit: npt.ArrayLike, bit_depth: int) -> IntArray:
+    """Float [0, 1] to uint8 (`bit_depth` 8) or uint16 (16): clipped, rounded to nearest; NaN is an error."""
+    values = np.asarray(unit, np.float32)
+    if not np.isfinite(values).all():
+        raise LocalblurError("image holds NaN or infinite values; refusing to write them")
+    if bit_depth == 8:
+        return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    if bit_depth == 16:
+        return np.rint(np.clip(values, 0, 1) * 65535).astype(np.uint16)
+    raise LocalblurError(f"bit depth must be 8 or 16, got {bit_depth}")
+
+
+def to_linear(image: npt.NDArray[Any], encoding: str) -> FloatArray:
+    """Stored integers to linear light in [0, 1]; `encoding` is `srgb` or `linear`."""
+    unit = to_unit(image)
+    return srgb_decode(unit) if check_encoding(encoding) == "srgb" else unit
+
+
+def to_coded(image: npt.NDArray[Any], encoding: str) -> FloatArray:
+    """Stored integers to sRGB-coded values in [0, 1]; `encoding` is `srgb` or `linear`."""
+    unit = to_unit(image)
+    return unit if check_encoding(encoding) == "srgb" else srgb_encode(unit)
+
+
+def check_encoding(encoding: str) -> str:
+    """Return `encoding` if it is known, else raise a `LocalblurError`."""
+    if encoding not in ("srgb", "linear"):
+        raise LocalblurError(f"encoding must be srgb or linear, got {encoding!r}")
+    return encoding
+
+
+def to_tensor(image: npt.NDArray[Any]) -> "torch.Tensor":
+    """float32 (H, W, C) or (H, W) to a contiguous torch tensor (C, H, W); values are not changed."""
+    import torch
+
+    planes = image[None] if image.ndim == 2 else np.moveaxis(image, 2, 0)
+    return torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32))
+
+
+def to_array(tensor: "torch.Tensor") -> FloatArray:
+    """Torch tensor (C, H, W) or (1, C, H, W) to float32 (H, W, C) on the CPU; values are not changed."""
+    if tensor.ndim == 4:
+        if tensor.shape[0] != 1:
+            raise LocalblurError(f"to_array takes one image, got a batch of {tensor.shape[0]}")
+        tensor = tensor[0]
+    planes: npt.NDArray[np.float32] = tensor.detach().float().cpu().numpy()
+    return np.ascontiguousarray(np.moveaxis(planes, 0, 2))
+
+
+def _decode(path: Path) -> IntArray:
+    if not path.is_file():
+        raise LocalblurError(f"no image {path}")
+    try:
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            image = np.asarray(tifffile.imread(path))
+        else:
+            raw = np.fromfile(path, np.uint8)
+            decoded = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if raw.size else None
+            if decoded is None:
+                raise LocalblurError(f"cannot decode image {path}: the file is empty, truncated or not an image")
+            image = decoded if decoded.ndim == 2 else _to_rgb(decoded)
+    except LocalblurError:
+        raise
+    except Exception as error:  # tifffile raises many kinds on damaged files
+        raise LocalblurError(f"cannot decode image {path}: {' '.join(str(error).split())}") from error
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or 0 in image.shape:
+        raise LocalblurError(f"image {path} must be 8 or 16 bit gray or RGB, got {image.dtype} {image.shape}")
+    return image
+
+
+def _to_rgb(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return image[..., 2::-1] if image.shape[2] >= 3 else image

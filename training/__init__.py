@@ -1,0 +1,1 @@
+"""Networks, losses, metrics, training, evaluation and inference for local motion deblurring."""

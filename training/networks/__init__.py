@@ -1,0 +1,1 @@
+"""One file per network; the table of them is in `localblur.training.networks.table`."""

@@ -1,0 +1,1 @@
+"""Training recipes, one YAML file each; read them with `localblur.training.config`."""
