@@ -95,17 +95,17 @@ def run_tasks(
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             item = running.pop(future)
-            error = future.exception()
-            if isinstance(error, BrokenProcessPool):
+            failure = future.exception()
+            if isinstance(failure, BrokenProcessPool):
                 raise LocalblurError(
                     "a worker process died (out of memory?); run again with fewer --workers"
-                ) from error
-            if error is None:
+                ) from failure
+            if failure is None:
                 yield item, future.result()
-            elif isinstance(error, Exception):
-                yield item, error
+            elif isinstance(failure, Exception):
+                yield item, failure
             else:
-                raise error
+                raise failure
 
 
 class Progress:
