@@ -65,6 +65,8 @@ def pair_mask(
     settings = settings or MaskSettings()
     blurred_levels, sharp_levels = _levels(blurred, "blurred"), _levels(sharp, "sharp")
     usable = _check_pair(blurred_levels, sharp_levels, valid)
+    # what lies outside the valid area must not reach into it through filters
+    blurred_levels[~usable] = sharp_levels[~usable]
     scale = usable.shape[1] / REFERENCE_WIDTH_PX
     evidence = gather_evidence(blurred_levels, sharp_levels, usable)
     ratio = evidence.log_likelihood_ratio(max(2, round(settings.contrast_radius_px * scale)), settings.motion_contrast)

@@ -118,7 +118,7 @@ def _image_noise(image: FloatArray, usable: BoolArray) -> npt.NDArray[np.float64
 
     J. Immerkær, "Fast Noise Variance Estimation", CVIU 1996, with a median instead of a mean.
     """
-    kernel = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
     detail = np.abs(cv2.filter2D(image, cv2.CV_32F, kernel))
     step = max(1, int(np.sqrt(usable.size / FIT_SAMPLES)))
     flatness = cv2.blur(detail.sum(axis=2), (5, 5))[::step, ::step][usable[::step, ::step]]
