@@ -1,0 +1,312 @@
+"""Moving objects over a still background, rendered in linear light at an instant or integrated over an exposure.
+
+Objects are premultiplied RGBA sprites, so that integrating colour and alpha separately and laying the mean over the
+background is exact: the background itself is never copied per sub-frame, and only the box that moves is rendered.
+Positions and lengths are canvas pixels (pixel centres at integers), times are milliseconds.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from localblur.common.errors import LocalblurError
+from localblur.datasets.images import FloatArray
+
+Box = tuple[int, int, int, int]
+"""(y0, x0, y1, x1), half open."""
+
+DEFAULT_SPACING_PX = 1.0
+"""Sub-frames lie at most this far apart: half a pixel of a picture made from a canvas supersampled by 2."""
+MOVING_PX = 0.25
+"""An object whose fastest point travels less during an exposure counts as standing still."""
+_PATH_SAMPLES = 33
+
+
+class Path(Protocol):
+    """Where an object is: `pose(time_ms)` is (x, y, angle in radians) of its centre."""
+
+    def pose(self, time_ms: float) -> tuple[float, float, float]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArcPath:
+    """A circular arc run through with constant acceleration; time 0 is its middle.
+
+    Attributes:
+        x, y: position at time 0.
+        heading: direction of motion at time 0, radians.
+        speed: px/ms at time 0.
+        acceleration: px/ms^2.
+        curvature: 1/px, change of heading per pixel travelled.
+        angle, spin: orientation at time 0 (radians) and its rate (radians/ms).
+    """
+
+    x: float
+    y: float
+    heading: float = 0.0
+    speed: float = 0.0
+    acceleration: float = 0.0
+    curvature: float = 0.0
+    angle: float = 0.0
+    spin: float = 0.0
+
+    def pose(self, time_ms: float) -> tuple[float, float, float]:
+        travelled = self.speed * time_ms + 0.5 * self.acceleration * time_ms**2
+        # the chord of the arc: sin(u)/u keeps a straight line exact
+        half_turn = 0.5 * self.curvature * travelled
+        chord = travelled * float(np.sinc(half_turn / np.pi))
+        direction = self.heading + half_turn
+        return (
+            self.x + chord * math.cos(direction),
+            self.y + chord * math.sin(direction),
+            self.angle + self.spin * time_ms,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WanderPath:
+    """A smooth closed wander (one sine per axis): an object that stays in view for a video of any length.
+
+    Attributes:
+        x, y: its middle. reach_x, reach_y: amplitudes in px.
+        rate_x, rate_y: radians/ms. phase_x, phase_y: radians.
+        swing, swing_rate: amplitude (radians) and rate (radians/ms) of its rotation.
+    """
+
+    x: float
+    y: float
+    reach_x: float
+    reach_y: float
+    rate_x: float
+    rate_y: float
+    phase_x: float = 0.0
+    phase_y: float = 0.0
+    swing: float = 0.0
+    swing_rate: float = 0.0
+
+    def pose(self, time_ms: float) -> tuple[float, float, float]:
+        return (
+            self.x + self.reach_x * math.sin(self.rate_x * time_ms + self.phase_x),
+            self.y + self.reach_y * math.sin(self.rate_y * time_ms + self.phase_y),
+            self.swing * math.sin(self.swing_rate * time_ms),
+        )
+
+
+@dataclass(frozen=True)
+class MovingObject:
+    """A sprite and its path.
+
+    Attributes:
+        sprite: premultiplied linear RGBA, float32, shape (n, n, 4); transparent at its border.
+        path: where its centre is.
+    """
+
+    sprite: FloatArray
+    path: Path
+
+    def __post_init__(self) -> None:
+        if self.sprite.ndim != 3 or self.sprite.shape[0] != self.sprite.shape[1] or self.sprite.shape[2] != 4:
+            raise LocalblurError(f"a sprite must be (n, n, 4) premultiplied RGBA, got shape {self.sprite.shape}")
+
+    @property
+    def radius_px(self) -> float:
+        """Distance from the centre to the sprite's corner."""
+        return self.sprite.shape[0] / math.sqrt(2)
+
+    def travel_px(self, start_ms: float, end_ms: float) -> tuple[float, float]:
+        """(length travelled, largest step of 32) by the object's fastest point, rotation included."""
+        poses = np.array([self.path.pose(float(t)) for t in np.linspace(start_ms, end_ms, _PATH_SAMPLES)])
+        steps = np.hypot(np.diff(poses[:, 0]), np.diff(poses[:, 1]))
+        # the outline of a sprite reaches about 0.7 of the way to its corners
+        steps = steps + 0.7 * self.radius_px * np.abs(np.diff(poses[:, 2]))
+        return float(steps.sum()), float(steps.max())
+
+    def box(self, start_ms: float, end_ms: float, height: int, width: int) -> Box | None:
+        """The part of the canvas the object can touch, None if it stays outside."""
+        poses = np.array([self.path.pose(float(t)) for t in np.linspace(start_ms, end_ms, _PATH_SAMPLES)])
+        reach = self.radius_px + 3
+        x0, y0 = np.floor(poses[:, :2].min(axis=0) - reach).astype(int)
+        x1, y1 = np.ceil(poses[:, :2].max(axis=0) + reach).astype(int) + 1
+        box = (max(0, int(y0)), max(0, int(x0)), min(height, int(y1)), min(width, int(x1)))
+        return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What the objects add inside one box during an exposure.
+
+    Attributes:
+        box: where.
+        layer: mean premultiplied colour and alpha, float32, shape (h, w, 4).
+        coverage: largest visible alpha of anything that moves, float32, shape (h, w).
+    """
+
+    box: Box
+    layer: FloatArray
+    coverage: FloatArray
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """The objects integrated over an exposure; disjoint patches to be laid over any background."""
+
+    patches: tuple[Patch, ...]
+
+    def over(self, background: FloatArray) -> FloatArray:
+        """Mean linear image, float32, shape (H, W, 3): the exposure over a background, which is not changed."""
+        image = background.copy()
+        for patch in self.patches:
+            y0, x0, y1, x1 = patch.box
+            region = image[y0:y1, x0:x1]
+            region *= 1 - patch.layer[..., 3:]
+            region += patch.layer[..., :3]
+        return image
+
+    def coverage(self, height: int, width: int) -> FloatArray:
+        """Largest visible alpha of anything that moved, float32, shape (height, width), in [0, 1]."""
+        total = np.zeros((height, width), np.float32)
+        for patch in self.patches:
+            y0, x0, y1, x1 = patch.box
+            total[y0:y1, x0:x1] = patch.coverage
+        return total
+
+
+def integrate(
+    objects: Sequence[MovingObject],
+    height: int,
+    width: int,
+    start_ms: float,
+    end_ms: float,
+    *,
+    spacing_px: float = DEFAULT_SPACING_PX,
+) -> Exposure:
+    """Integrate objects (later ones in front) over an exposure in linear light.
+
+    Sub-frames sit in the middle of equal slices of time, enough of them that no point moves further than `spacing_px`
+    between two. With `end_ms == start_ms` this is an instant.
+
+    Raises:
+        LocalblurError: if the exposure ends before it starts or the spacing is not positive.
+    """
+    if end_ms < start_ms:
+        raise LocalblurError(f"an exposure cannot end ({end_ms} ms) before it starts ({start_ms} ms)")
+    if spacing_px <= 0:
+        raise LocalblurError(f"spacing_px must be above 0, got {spacing_px}")
+    patches = []
+    for box, members in _groups(objects, height, width, start_ms, end_ms):
+        travels = [member.travel_px(start_ms, end_ms) for member in members]
+        largest = max(step for _, step in travels)
+        count = max(1, math.ceil((_PATH_SAMPLES - 1) * largest / spacing_px))
+        times = start_ms + (np.arange(count) + 0.5) / count * (end_ms - start_ms)
+        moving = [length > MOVING_PX for length, _ in travels]
+        patches.append(_integrate_group(members, moving, box, times))
+    return Exposure(tuple(patches))
+
+
+def render_frames(
+    background: FloatArray,
+    objects: Sequence[MovingObject],
+    *,
+    count: int,
+    interval_ms: float,
+    shutter_ms: float = 0.0,
+    start_ms: float = 0.0,
+    spacing_px: float = DEFAULT_SPACING_PX,
+) -> Iterator[FloatArray]:
+    """Successive video frames, linear float32 (H, W, 3), each integrated over its own shutter from its start.
+
+    Raises:
+        LocalblurError: if the shutter is longer than the interval.
+    """
+    if not 0 <= shutter_ms <= interval_ms:
+        raise LocalblurError(f"shutter_ms must lie between 0 and interval_ms={interval_ms}, got {shutter_ms}")
+    height, width = background.shape[:2]
+    for index in range(count):
+        start = start_ms + index * interval_ms
+        exposure = integrate(objects, height, width, start, start + shutter_ms, spacing_px=spacing_px)
+        yield exposure.over(background)
+
+
+def _groups(
+    objects: Sequence[MovingObject], height: int, width: int, start_ms: float, end_ms: float
+) -> list[tuple[Box, list[MovingObject]]]:
+    """Objects whose boxes touch, directly or through others, in front-to-back order within disjoint boxes."""
+    groups: list[tuple[Box, list[int]]] = []
+    for index, item in enumerate(objects):
+        box = item.box(start_ms, end_ms, height, width)
+        if box is None:
+            continue
+        members = [index]
+        while True:
+            touching = [group for group in groups if _touch(group[0], box)]
+            if not touching:
+                break
+            groups = [group for group in groups if not _touch(group[0], box)]
+            for other, indices in touching:
+                box = (min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3]))
+                members += indices
+        groups.append((box, members))
+    return [(box, [objects[i] for i in sorted(members)]) for box, members in groups]
+
+
+def _touch(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _integrate_group(
+    members: Sequence[MovingObject], moving: Sequence[bool], box: Box, times: npt.NDArray[np.float64]
+) -> Patch:
+    height, width = box[2] - box[0], box[3] - box[1]
+    total = np.zeros((height, width, 4), np.float32)
+    coverage = np.zeros((height, width), np.float32)
+    frame = np.empty_like(total) if len(members) > 1 else total
+    visible = np.empty_like(coverage)
+    for time_ms in times:
+        if len(members) > 1:
+            frame[:] = 0
+            visible[:] = 0
+        for member, moves in zip(members, moving, strict=True):
+            placed = _place(member, float(time_ms), box)
+            if placed is None:
+                continue
+            rows, columns, sprite = placed
+            alpha = sprite[..., 3]
+            if len(members) == 1:
+                # alone there is nothing to hide: sums suffice
+                total[rows, columns] += sprite
+                if moves:
+                    np.maximum(coverage[rows, columns], alpha, out=coverage[rows, columns])
+                continue
+            clear = 1 - alpha
+            frame[rows, columns] *= clear[..., None]
+            frame[rows, columns] += sprite
+            visible[rows, columns] *= clear
+            if moves:
+                visible[rows, columns] += alpha
+        if len(members) > 1:
+            total += frame
+            np.maximum(coverage, visible, out=coverage)
+    total /= np.float32(len(times))
+    return Patch(box, total, np.clip(coverage, 0, 1))
+
+
+def _place(item: MovingObject, time_ms: float, box: Box) -> tuple[slice, slice, FloatArray] | None:
+    """The sprite at an instant, and the rows and columns of `box` it falls on."""
+    x, y, angle = item.path.pose(time_ms)
+    size = item.sprite.shape[0]
+    cosine, sine = math.cos(angle), math.sin(angle)
+    reach = math.ceil(0.5 * size * (abs(cosine) + abs(sine))) + 2
+    y0, x0 = max(box[0], math.floor(y) - reach), max(box[1], math.floor(x) - reach)
+    y1, x1 = min(box[2], math.ceil(y) + reach + 1), min(box[3], math.ceil(x) + reach + 1)
+    if y0 >= y1 or x0 >= x1:
+        return None
+    middle = (size - 1) / 2
+    matrix = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0]])
+    matrix[:, 2] = np.array([x - x0, y - y0]) - matrix[:, :2] @ np.array([middle, middle])
+    sprite = cv2.warpAffine(item.sprite, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
+    return slice(y0 - box[0], y1 - box[0]), slice(x0 - box[1], x1 - box[1]), sprite
