@@ -1,0 +1,24 @@
+"""The pairs file (HDF5, schema version 1; see `store_schema`): what other modules use of it."""
+
+from localblur.datasets.parts import parts_folder, write_part
+from localblur.datasets.splits import DEFAULT_SPLIT, assign_splits
+from localblur.datasets.store_masks import MasksWriter
+from localblur.datasets.store_reader import PairsFile, SceneEntry
+from localblur.datasets.store_schema import COMPRESSIONS, SPLITS, Compression, StoreHeader, blur_cells
+from localblur.datasets.store_writer import PairsWriter
+
+__all__ = [
+    "COMPRESSIONS",
+    "DEFAULT_SPLIT",
+    "SPLITS",
+    "Compression",
+    "MasksWriter",
+    "PairsFile",
+    "PairsWriter",
+    "SceneEntry",
+    "StoreHeader",
+    "assign_splits",
+    "blur_cells",
+    "parts_folder",
+    "write_part",
+]

@@ -1,0 +1,157 @@
+"""Giving an existing pairs file blur masks, or new ones, without ever endangering its pairs.
+
+Changing an HDF5 file in place can lose all of it to one kill. So masks are first left as parts in `<file>.masks/`, then
+a copy of the file gets them, and the finished copy is renamed onto the file. This costs one copy of the file per run;
+in return the pairs are safe, readers keep reading meanwhile, and an interrupted run continues.
+"""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from localblur.common.errors import LocalblurError
+from localblur.common.files import ensure_space
+from localblur.datasets import parts as parts_files
+from localblur.datasets.hdf5 import publish, reading, writing
+from localblur.datasets.parts import read_arrays, write_arrays
+from localblur.datasets.store_layout import create_masks
+from localblur.datasets.store_reader import PairsFile
+from localblur.datasets.store_schema import Compression, blur_cells, crc32
+
+logger = logging.getLogger(__name__)
+
+COPY = "copy.h5"
+
+
+def masks_folder(path: Path) -> Path:
+    """Where the masks for the pairs file `path` are collected: `<path>.masks`."""
+    return path.with_name(path.name + ".masks")
+
+
+def write_mask_part(folder: Path, scene: str, name: str, mask: npt.NDArray[np.uint8]) -> Path:
+    """Write a finished mask into `folder` (see `masks_folder`) atomically; usable from worker processes."""
+    path = parts_files.part_path(folder, scene, name)
+    write_arrays(path, {"mask": mask}, {"scene": scene, "name": name})
+    return path
+
+
+class MasksWriter:
+    """Collects masks for the pairs of a file and puts them all in at a good end; a context manager.
+
+    On an exception or a kill the file keeps what it held; the same call continues, `finished` says what is done. Pairs
+    that get no mask keep theirs.
+
+    Args:
+        path: the pairs file.
+        settings: how masks are made, plain JSON values; stored as `mask_settings`. An unfinished run with other
+            settings is dropped.
+
+    Attributes:
+        folder: the folder for `write_mask_part`.
+        finished: (scene, name) of every pair that has its mask in this run.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path, self.settings = path, json.loads(json.dumps(settings, default=str))
+        self.folder = masks_folder(path)
+        self.finished: set[tuple[str, str]] = set()
+        self._pairs = PairsFile(path)
+        self._pairs.close()
+        self._indices = {
+            (entry.name, name): index
+            for entry in self._pairs.scenes
+            for index, name in enumerate(self._pairs.names(entry.name))
+        }
+
+    def __enter__(self) -> "MasksWriter":
+        status = self.path.stat()
+        wanted = {"settings": self.settings, "file": [status.st_size, status.st_mtime_ns]}
+        if parts_files.earlier_run(self.folder) != wanted:
+            ensure_space(self.folder, status.st_size, f"putting masks into a copy of {self.path.name}")
+            parts_files.begin_run(self.folder, wanted)
+        for part in parts_files.list_parts(self.folder):
+            try:
+                self.fold(part)
+            except LocalblurError as error:
+                logger.warning("%s; it is ignored and its mask made again", error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish()
+
+    def add(self, scene: str, name: str, mask: npt.NDArray[np.uint8]) -> None:
+        """Give a pair its soft mask, uint8 (H, W).
+
+        Raises:
+            LocalblurError: if there is no such pair, or the mask has another size or type.
+        """
+        self._check(scene, name, mask)
+        write_mask_part(self.folder, scene, name, mask)
+        self.finished.add((scene, name))
+
+    def fold(self, part: Path) -> None:
+        """Take a mask that a worker wrote with `write_mask_part`; a part that does not fit is removed."""
+        try:
+            scene, name, mask = _read_mask_part(part)
+            self._check(scene, name, mask)
+        except LocalblurError:
+            part.unlink(missing_ok=True)
+            raise
+        self.finished.add((scene, name))
+
+    def _check(self, scene: str, name: str, mask: npt.NDArray[np.uint8]) -> None:
+        if (scene, name) not in self._indices:
+            raise LocalblurError(f"{self.path} has no pair {scene}/{name} to give a mask to")
+        entry = self._pairs.scene(scene)
+        if mask.shape != (entry.height, entry.width) or mask.dtype != np.uint8:
+            raise LocalblurError(
+                f"mask of {scene}/{name} must be uint8 {(entry.height, entry.width)}, got {mask.dtype} {mask.shape}"
+            )
+
+    def _finish(self) -> None:
+        copy = self.folder / COPY
+        with writing(self.path):
+            shutil.copyfile(self.path, copy)
+            with reading(copy), h5py.File(copy, "r+") as file:
+                for scene, name in sorted(self.finished):
+                    part = parts_files.part_path(self.folder, scene, name)
+                    self._put(file["scenes"][scene], self._row(scene, name), _read_mask_part(part)[2])
+                file.attrs["mask_settings"] = json.dumps(self.settings)
+        publish(copy, self.path)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _row(self, scene: str, name: str) -> int:
+        return int(self._pairs.stored_rows(scene)[self._indices[scene, name]])
+
+    def _put(self, group: Any, row: int, mask: npt.NDArray[np.uint8]) -> None:
+        create_masks(group, compression_of(group["blurred"]))
+        group["mask"][row] = mask
+        group["blur_cells"][row] = blur_cells(mask)
+        table = group["pairs"]
+        values = table[row]
+        values["masked"], values["mask_crc32"] = 1, crc32(mask)
+        table[row] = values
+
+
+def compression_of(dataset: Any) -> Compression:
+    """The compression of a stored dataset; filters of plug-ins count as gzip, which every reader has."""
+    known: dict[str | None, Compression] = {None: "none", "lzf": "lzf"}
+    return known.get(dataset.compression, "gzip")
+
+
+def _read_mask_part(part: Path) -> tuple[str, str, npt.NDArray[np.uint8]]:
+    arrays, content = read_arrays(part)
+    try:
+        return str(content["scene"]), str(content["name"]), arrays["mask"]
+    except KeyError as error:
+        raise LocalblurError(f"part {part} makes no sense: it has no {error}") from error
