@@ -2,7 +2,7 @@
 
 from localblur.datasets.parts import parts_folder, write_part
 from localblur.datasets.splits import DEFAULT_SPLIT, assign_splits
-from localblur.datasets.store_masks import MasksWriter
+from localblur.datasets.store_masks import MasksWriter, masks_folder, write_mask_part
 from localblur.datasets.store_reader import PairsFile, SceneEntry
 from localblur.datasets.store_schema import COMPRESSIONS, SPLITS, Compression, StoreHeader, blur_cells
 from localblur.datasets.store_writer import PairsWriter
@@ -19,6 +19,8 @@ __all__ = [
     "StoreHeader",
     "assign_splits",
     "blur_cells",
+    "masks_folder",
     "parts_folder",
+    "write_mask_part",
     "write_part",
 ]

@@ -183,6 +183,13 @@ class PairsFile:
             small: Bytes = self._group(scene)["thumbnails"][row]
             return small
 
+    def checksums(self, scene: str, index: int) -> dict[str, int]:
+        """The stored CRC-32 of `blurred`, `sharp` and `mask` (0 without a mask); see `store_schema.crc32`."""
+        _, row = self._locate(scene, index)
+        with reading(self.path):
+            stored = self._group(scene)["pairs"][row]
+            return {what: int(stored[f"{what}_crc32"]) for what in ("blurred", "sharp", "mask")}
+
     def calibration(self) -> dict[str, Any]:
         """The rig calibration as it was given to `PairsWriter.set_calibration`; empty if there is none."""
         with reading(self.path):

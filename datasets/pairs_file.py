@@ -1,0 +1,158 @@
+"""Command group `pairs-file`: look at pairs files and check them."""
+
+from collections import Counter
+from pathlib import Path
+
+import click
+import numpy as np
+import yaml
+
+from localblur.common.command import EXIT_ERROR, Group
+from localblur.common.parallel import Progress
+from localblur.datasets.store_check import SceneSummary, find_damage, summarise
+from localblur.datasets.store_reader import PairsFile
+from localblur.datasets.store_schema import SCHEMA_VERSION, SPLITS
+
+FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+PROBLEMS_SHOWN = 50
+REASONS_SHOWN = 8
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Look at pairs files (HDF5) and check them.
+
+    \b
+    Examples:
+      pairs-file inspect pairs.h5
+      pairs-file verify pairs.h5
+    """
+
+
+@main.command()
+@FILES
+@click.option("--scenes/--no-scenes", default=True, help="List every scene.", show_default=True)
+@click.option("--settings/--no-settings", default=True, help="Show the settings of the creator.", show_default=True)
+def inspect(files: tuple[Path, ...], scenes: bool, settings: bool) -> None:
+    """Show what pairs files hold: counts, sizes, splits, masks, verdicts, provenance, settings.
+
+    \b
+    Example:
+      pairs-file inspect pairs.h5 --no-settings
+    """
+    for path in files:
+        with PairsFile(path) as pairs:
+            for line in report_lines(pairs, scenes=scenes, settings=settings):
+                click.echo(line)
+
+
+@main.command()
+@FILES
+def verify(files: tuple[Path, ...]) -> None:
+    """Read everything in pairs files and compare it with its checksums; exit code 1 if anything is damaged.
+
+    \b
+    Example:
+      pairs-file verify pairs.h5
+    """
+    damaged = False
+    for path in files:
+        with PairsFile(path) as pairs:
+            total = sum(entry.count for entry in pairs.scenes)
+        with Progress(total, f"verify {path.name}") as progress:
+            problems = find_damage(path, progress.step)
+        for problem in problems[:PROBLEMS_SHOWN]:
+            click.echo(f"{path}: {problem}", err=True)
+        if len(problems) > PROBLEMS_SHOWN:
+            click.echo(f"{path}: and {len(problems) - PROBLEMS_SHOWN} more problems", err=True)
+        click.echo(f"{path}: {total} pairs, " + (f"{len(problems)} problems" if problems else "intact"))
+        damaged |= bool(problems)
+    if damaged:
+        click.get_current_context().exit(EXIT_ERROR)
+
+
+def report_lines(pairs: PairsFile, *, scenes: bool = True, settings: bool = True) -> list[str]:
+    """The text of `inspect`, line by line."""
+    summaries = summarise(pairs)
+    lines = [f"{pairs.path}: localblur pairs file, schema version {SCHEMA_VERSION}"]
+    lines += [f"  {name:<12}{value}" for name, value in _facts(pairs, summaries).items()]
+    lines += ["", *_table(["split", "scenes", "pairs", "masks", "rejected"], _split_rows(summaries))]
+    if scenes:
+        head = ["scene", "split", "width x height", "pairs", "masks", "accepted", "rejected", "undecided"]
+        lines += ["", *_table(head, [_scene_row(summary) for summary in summaries])]
+    if settings:
+        for title, content in (("settings", pairs.header.settings), ("mask settings", pairs.mask_settings)):
+            if content:
+                text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+                lines += ["", f"  {title}", *(f"    {line}" for line in text.splitlines())]
+    return lines
+
+
+def _facts(pairs: PairsFile, summaries: list[SceneSummary]) -> dict[str, str]:
+    header = pairs.header
+    count = sum(summary.entry.count for summary in summaries)
+    reasons = sum((summary.reasons for summary in summaries), Counter[str]())
+    facts = {
+        "size": f"{pairs.path.stat().st_size / 1e6:.1f} MB",
+        "made": f"{pairs.created} by {header.creator}",
+        "source": header.source or "not stated",
+        "licence": header.licence,
+        "pictures": f"{header.bit_depth}-bit, {header.encoding}",
+        "pairs": f"{count} in {len(summaries)} scenes",
+        "masks": _masks(summaries, count),
+        "verdicts": ", ".join(f"{_verdicts(summaries)[name]} {name}" for name in ("accept", "reject", "undecided")),
+        "reasons": ", ".join(f"{n} x {reason}" for reason, n in reasons.most_common(REASONS_SHOWN)) or "none",
+        "exposures": _exposures(summaries),
+        "calibration": ", ".join(sorted(pairs.calibration())) or "none stored",
+    }
+    if len(reasons) > REASONS_SHOWN:
+        facts["reasons"] += f", and {len(reasons) - REASONS_SHOWN} other reasons"
+    return facts
+
+
+def _verdicts(summaries: list[SceneSummary]) -> Counter[str]:
+    return sum((summary.verdicts for summary in summaries), Counter[str]())
+
+
+def _masks(summaries: list[SceneSummary], count: int) -> str:
+    blurred = [100 * share for summary in summaries for share in summary.blurred]
+    if not blurred:
+        return f"0 of {count}; make them with mask-dataset"
+    return (
+        f"{len(blurred)} of {count}; blurred area {np.median(blurred):.3g} % (median),"
+        f" {min(blurred):.3g} to {max(blurred):.3g} %"
+    )
+
+
+def _exposures(summaries: list[SceneSummary]) -> str:
+    known = {pair for summary in summaries for pair in summary.exposures if not np.isnan(pair).any()}
+    shown = [f"{long_ms:g} ms blurred, {short_ms:g} ms sharp" for long_ms, short_ms in sorted(known)[:3]]
+    return "; ".join(shown) + (" and others" if len(known) > len(shown) else "") if shown else "not stated"
+
+
+def _split_rows(summaries: list[SceneSummary]) -> list[list[str]]:
+    rows = []
+    for split in SPLITS:
+        chosen = [summary for summary in summaries if summary.entry.split == split]
+        numbers = [
+            len(chosen),
+            sum(summary.entry.count for summary in chosen),
+            sum(summary.entry.masked for summary in chosen),
+            _verdicts(chosen)["reject"],
+        ]
+        rows.append([split, *(str(number) for number in numbers)])
+    return rows
+
+
+def _scene_row(summary: SceneSummary) -> list[str]:
+    entry, verdicts = summary.entry, summary.verdicts
+    numbers = [entry.count, entry.masked, verdicts["accept"], verdicts["reject"], verdicts["undecided"]]
+    return [entry.name, entry.split, f"{entry.width} x {entry.height}", *(str(number) for number in numbers)]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    return [
+        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [head, *rows]
+    ]

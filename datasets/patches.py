@@ -1,0 +1,210 @@
+"""Patches for training, with blur-aware patch cropping (BAPC).
+
+Local blur covers a small part of a picture, so most random patches show none of it. BAPC (Li et al., "Real-World Deep
+Local Motion Deblurring", AAAI 2023, section 4.3) centres a patch on a blurred pixel with probability 0.5. The pixel is
+chosen through `blur_cells`, so no whole mask is read. Unlike the published code, blurred pixels near the border can be
+chosen too (the patch is shifted inside), masks are thresholded before they are counted, and the share of the picture
+that has to be blurred is a fraction of its area whatever the mask's coding.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset
+
+from localblur.common.errors import LocalblurError
+from localblur.datasets.images import to_coded, to_tensor
+from localblur.datasets.pair import binary_mask
+from localblur.datasets.patch_choice import (
+    Window,
+    blurred_fraction,
+    blurred_pixel,
+    centred_window,
+    random_window,
+    turn,
+)
+from localblur.datasets.store_reader import PairsFile, SceneEntry
+from localblur.datasets.store_schema import SPLITS
+
+logger = logging.getLogger(__name__)
+
+MIN_BLURRED_FRACTION = 0.0002
+"""What the published code's threshold amounts to: 606 of the 3.1 million pixels of a ReLoBlur picture."""
+
+_EPOCH_STREAM = 1
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A pair that may be sampled."""
+
+    file: int
+    scene: str
+    index: int
+
+
+class PatchDataset(Dataset[dict[str, torch.Tensor]]):
+    """Random patches of the pairs in one or more pairs files.
+
+    `dataset[i]` is a function of `seed` and `i` alone, for every i >= 0, so neither the number of workers nor a resume
+    changes what is trained on. Without `weights` each run of `len(dataset)` indices visits every pair once, in an order
+    of its own; with `weights` a file is drawn by its weight, then a pair of it.
+
+    A sample holds `blurred` and `sharp`, float32 (3, p, p), sRGB-coded in [0, 1]; `mask`, float32 (1, p, p), 1 where
+    blurred; and `has_mask`, bool (), False where the pair has no mask and `mask` is all 0. Files are opened in the
+    process that reads, so every start method of workers will do.
+
+    Args:
+        files: pairs files.
+        split: train, val or test.
+        patch_px: side p of a patch.
+        blur_aware_probability: how often a patch is centred on a blurred pixel.
+        min_blurred_fraction: share of a picture's area that must be blurred for that.
+        seed: seed of everything random.
+        augment: mirror and rotate by multiples of 90 degrees, all eight ways equally often.
+        require_masks: refuse pairs without a mask instead of giving zeros.
+        weights: one number per file, its share of the samples.
+
+    Raises:
+        LocalblurError: if a file cannot be read, pictures are smaller than a patch, masks are missing though required,
+            or no pair is left.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        *,
+        split: str = "train",
+        patch_px: int = 256,
+        blur_aware_probability: float = 0.5,
+        min_blurred_fraction: float = MIN_BLURRED_FRACTION,
+        seed: int = 0,
+        augment: bool = True,
+        require_masks: bool = False,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        _check_options(split, patch_px, blur_aware_probability, min_blurred_fraction, seed)
+        self.patch_px, self.seed, self.augment = patch_px, seed, augment
+        self.blur_aware_probability, self.min_blurred_fraction = blur_aware_probability, min_blurred_fraction
+        self._files = [PairsFile(Path(path)) for path in files]
+        self._items: list[_Item] = []
+        for number, pairs in enumerate(self._files):
+            self._items += _usable(pairs, number, split, patch_px, require_masks)
+            pairs.close()
+        if not self._items:
+            names = ", ".join(str(path) for path in files) or "no file"
+            raise LocalblurError(f"no usable {split} pair in {names}; check `pairs-file inspect`")
+        self._weights = None if weights is None else _item_weights(self._items, weights, len(self._files))
+        self._epoch: tuple[int, npt.NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if index < 0:
+            raise IndexError(f"patches are numbered from 0, got {index}")
+        random = np.random.default_rng((self.seed, index))
+        item = self._items[self._choose(index, random)]
+        pairs = self._files[item.file]
+        y, x, height, width = self._window(pairs, item, random)
+        blurred, sharp, mask = pairs.read_crop(item.scene, item.index, y, x, height, width)
+        has_mask = mask is not None
+        marked = binary_mask(mask) if mask is not None else np.zeros((height, width), np.bool_)
+        way = int(random.integers(8)) if self.augment else 0
+        encoding = pairs.header.encoding
+        return {
+            "blurred": to_tensor(turn(to_coded(blurred, encoding), way)),
+            "sharp": to_tensor(turn(to_coded(sharp, encoding), way)),
+            "mask": to_tensor(turn(marked.astype(np.float32), way)),
+            "has_mask": torch.tensor(has_mask),
+        }
+
+    def _choose(self, index: int, random: np.random.Generator) -> int:
+        if self._weights is not None:
+            return int(np.searchsorted(self._weights, random.random(), side="right"))
+        epoch, position = divmod(index, len(self._items))
+        if self._epoch[0] != epoch:
+            order = np.random.default_rng((self.seed, epoch, _EPOCH_STREAM)).permutation(len(self._items))
+            self._epoch = (epoch, order)
+        return int(self._epoch[1][position])
+
+    def _window(self, pairs: PairsFile, item: _Item, random: np.random.Generator) -> Window:
+        box = pairs.valid_box(item.scene, item.index)
+        if random.random() < self.blur_aware_probability:
+            cells = pairs.blur_cells(item.scene, item.index)
+            entry = pairs.scene(item.scene)
+            if cells is not None and blurred_fraction(cells, entry.height, entry.width) >= self.min_blurred_fraction:
+                pixel = blurred_pixel(
+                    cells, box, lambda *window: pairs.read_mask(item.scene, item.index, *window), random
+                )
+                if pixel is not None:
+                    return centred_window(pixel, box, self.patch_px)
+        return random_window(box, self.patch_px, random)
+
+
+def _check_options(split: str, patch_px: int, probability: float, fraction: float, seed: int) -> None:
+    if split not in SPLITS:
+        raise LocalblurError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if patch_px < 1:
+        raise LocalblurError(f"patch_px must be at least 1, got {patch_px}")
+    for name, value in (("blur_aware_probability", probability), ("min_blurred_fraction", fraction)):
+        if not 0 <= value <= 1:
+            raise LocalblurError(f"{name} must lie in [0, 1], got {value}")
+    if seed < 0:
+        raise LocalblurError(f"seed must not be negative, got {seed}")
+
+
+def _usable(pairs: PairsFile, number: int, split: str, patch_px: int, require_masks: bool) -> list[_Item]:
+    """Pairs of `split` that can be sampled: not rejected, and a patch fits into their valid box."""
+    items: list[_Item] = []
+    too_small = 0
+    for entry in pairs.scenes:
+        if entry.split != split:
+            continue
+        _check_size(pairs, entry, patch_px)
+        for index, name in enumerate(pairs.names(entry.name)):
+            if pairs.is_rejected(entry.name, index):
+                continue
+            y0, x0, y1, x1 = pairs.valid_box(entry.name, index)
+            if min(y1 - y0, x1 - x0) < patch_px:
+                too_small += 1
+                continue
+            if require_masks and not pairs.has_mask(entry.name, index):
+                raise LocalblurError(f"{pairs.path}: pair {entry.name}/{name} has no blur mask; run mask-dataset first")
+            items.append(_Item(number, entry.name, index))
+    if too_small:
+        logger.warning(
+            "%s: %d %s pairs are left out, a patch of %d px does not fit into their valid box",
+            pairs.path,
+            too_small,
+            split,
+            patch_px,
+        )
+    return items
+
+
+def _check_size(pairs: PairsFile, entry: SceneEntry, patch_px: int) -> None:
+    if min(entry.height, entry.width) < patch_px:
+        raise LocalblurError(
+            f"{pairs.path}: the pictures of scene {entry.name} are {entry.width}x{entry.height}, smaller than the"
+            f" {patch_px} px patch; use patches of at most {min(entry.height, entry.width)} px"
+        )
+
+
+def _item_weights(items: Sequence[_Item], weights: Sequence[float], files: int) -> npt.NDArray[np.float64]:
+    """Cumulative probability of the items, each file's weight shared by its items."""
+    if len(weights) != files or not all(np.isfinite(w) and w >= 0 for w in weights):
+        raise LocalblurError(f"need one weight >= 0 for each of the {files} files, got {list(weights)}")
+    owners = np.array([item.file for item in items])
+    counts = np.bincount(owners, minlength=files)
+    share = np.array([weights[owner] / counts[owner] for owner in owners])
+    if share.sum() <= 0:
+        raise LocalblurError(f"weights {list(weights)} leave no pair to sample; give a file with pairs a weight > 0")
+    cumulative = np.cumsum(share / share.sum())
+    cumulative[np.flatnonzero(share)[-1] :] = 1.0  # rounding must not leave a gap before 1
+    return cumulative
