@@ -4,6 +4,8 @@ A pixel position (x, y) is undistorted (radial and tangential), moved by the dri
 homography. The scene plane is the pixel grid of an ideal camera. All geometry is float64.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -50,7 +52,7 @@ def distort(camera: CameraModel, points: Points, height: int, width: int) -> Poi
     raise LocalblurError(f"the distortion k1={camera.k1} k2={camera.k2} cannot be inverted; use smaller values")
 
 
-def project(matrix: npt.NDArray[np.float64], points: Points) -> Points:
+def project(matrix: npt.NDArray[np.floating[Any]], points: Points) -> Points:
     """Positions through a 3x3 homography."""
     x, y = points[..., 0], points[..., 1]
     depth = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
@@ -81,7 +83,8 @@ def vignetting(camera: CameraModel, points: Points, height: int, width: int) -> 
     middle, half = _frame(height, width)
     strength, x, y = camera.vignetting
     offset = (points - middle) / half - (x, y)
-    return (1 + strength * (offset**2).sum(axis=-1)).astype(np.float32)
+    brightness: npt.NDArray[np.float32] = (1 + strength * (offset**2).sum(axis=-1)).astype(np.float32)
+    return brightness
 
 
 def response(camera: CameraModel, light_per_ms: float, exposure_ms: float) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ from localblur.acquisition.rig_settings import SceneSettings
 from localblur.datasets.images import FloatArray, srgb_decode
 from localblur.datasets.object_motion import ArcPath, MovingObject
 from localblur.datasets.scene_objects import SMALLEST_SPRITE_PX, make_sprite
-from localblur.datasets.textures import TextureSource
+from localblur.datasets.textures import BackgroundKind, TextureSource
 
 # sRGB values (D65, 8 bit) of the ColorChecker Classic, row by row from dark skin, as published by its maker (X-Rite)
 COLORCHECKER_SRGB = (
@@ -66,7 +66,7 @@ def scene_background(source: TextureSource, scene: SceneSettings, canvas: Canvas
 
 def static_background(source: TextureSource, scene: SceneSettings, canvas: Canvas, index: int) -> FloatArray:
     """A target for calibration: collages and leaves in turn, so that texture is everywhere."""
-    kind = "collage" if index % 2 == 0 else "procedural"
+    kind: BackgroundKind = "collage" if index % 2 == 0 else "procedural"
     key = [scene.seed, 12, index]
     picture = source.background(key, canvas.height, canvas.width, feature_px=float(canvas.factor), kind=kind)
     return lit(picture, scene.brightness)

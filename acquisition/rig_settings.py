@@ -19,6 +19,7 @@ Matrix = tuple[float, float, float, float, float, float, float, float, float]
 Triple = tuple[float, float, float]
 
 BLACK_LEVEL_12_BIT = 64.0
+_BUNDLED: dict[str, Split] = {"train": "train", "test": "test"}
 FULL_WELL_ELECTRONS = 9600.0
 READ_NOISE_ELECTRONS = 4.0
 ND_AMPLIFICATION = 2.0
@@ -142,14 +143,14 @@ class SceneSettings(Settings):
     def _consistent(self) -> "SceneSettings":
         if not 0 <= self.blur_px[0] <= self.blur_px[1]:
             raise ValueError(f"blur_px must be a range from 0 up, got {self.blur_px}")
-        if self.textures in ("train", "test") and self.split not in (None, self.textures):
+        if self.textures in _BUNDLED and self.split not in (None, self.textures):
             raise ValueError(f"textures={self.textures} contradicts split={self.split}; set only textures")
         return self
 
     def source(self) -> TextureSource:
         """The textures of this scene."""
-        if self.textures == "train" or self.textures == "test":
-            return TextureSource(self.textures)
+        if self.textures in _BUNDLED:
+            return TextureSource(_BUNDLED[self.textures])
         return TextureSource(self.split or "train", Path(self.textures))
 
 

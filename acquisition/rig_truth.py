@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ class RigTruth:
 
     def save(self, path: Path) -> None:
         """Write a compressed npz: images in float16, displacement to 0.00025 px, everything else exactly."""
-        arrays: dict[str, npt.NDArray[np.generic]] = {}
+        arrays: dict[str, npt.NDArray[Any]] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             if value is None:
@@ -59,7 +60,7 @@ class RigTruth:
             arrays[field.name] = value.astype(np.float16) if field.name in _FLOAT16 else value
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "RigTruth":

@@ -10,7 +10,7 @@ from localblur.acquisition.optics import Points
 from localblur.acquisition.rig_scenes import Canvas, Cast, chart_background, scene_background, static_background
 from localblur.acquisition.rig_settings import CameraModel, SceneSettings
 from localblur.datasets.images import FloatArray
-from localblur.datasets.object_motion import Exposure, integrate
+from localblur.datasets.object_motion import Box, Exposure, integrate
 from localblur.datasets.textures import TextureSource
 
 EXTENT_BLUR_PX = 0.5
@@ -120,18 +120,18 @@ def _through_lens(backdrop: Backdrop, exposure: Exposure, psf_px: float) -> Floa
     composed = exposure.over(backdrop.radiance)
     sigma = psf_px * backdrop.canvas.factor
     reach = _reach(sigma)
-    height, width = image.shape[:2]
     for patch in exposure.patches:
-        y0, x0, y1, x1 = patch.box
-        inner = max(0, y0 - reach), max(0, x0 - reach), min(height, y1 + reach), min(width, x1 + reach)
-        outer = (
-            max(0, inner[0] - reach), max(0, inner[1] - reach), min(height, inner[2] + reach), min(width, inner[3] + reach)
-        )  # fmt: skip
+        inner = _grown(patch.box, reach, image.shape)
+        outer = _grown(inner, reach, image.shape)
         soft = _blur(composed[outer[0] : outer[2], outer[1] : outer[3]], sigma)
         rows = slice(inner[0] - outer[0], inner[2] - outer[0])
         columns = slice(inner[1] - outer[1], inner[3] - outer[1])
         image[inner[0] : inner[2], inner[1] : inner[3]] = soft[rows, columns]
     return image
+
+
+def _grown(box: Box, by: int, shape: tuple[int, ...]) -> Box:
+    return max(0, box[0] - by), max(0, box[1] - by), min(shape[0], box[2] + by), min(shape[1], box[3] + by)
 
 
 def _reach(sigma: float) -> int:

@@ -38,4 +38,6 @@ def read_out(light: FloatArray, camera: CameraModel, rig: RigSettings, rng: np.r
     scale = (rig.white_level - rig.black_level) / camera.full_scale_electrons
     black = np.broadcast_to(np.array(camera.black_error_dn, np.float32) + np.float32(rig.black_level), light.shape)
     values = np.rint(collected * np.float32(scale) + mosaic(black))
-    return np.clip(values, 0, rig.white_level).astype(np.uint8 if rig.bit_depth == 8 else np.uint16)
+    clipped = np.clip(values, 0, rig.white_level)
+    raw: RawArray = clipped.astype(np.uint8) if rig.bit_depth == 8 else clipped.astype(np.uint16)
+    return raw

@@ -8,6 +8,7 @@ Positions and lengths are canvas pixels (pixel centres at integers), times are m
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import cv2
@@ -102,38 +103,75 @@ class MovingObject:
     """A sprite and its path.
 
     Attributes:
-        sprite: premultiplied linear RGBA, float32, shape (n, n, 4); transparent at its border.
+        sprite: premultiplied linear RGBA, float32, shape (h, w, 4); its centre moves along the path.
         path: where its centre is.
+
+    Raises:
+        LocalblurError: if the sprite has another shape or is transparent everywhere.
     """
 
     sprite: FloatArray
     path: Path
 
     def __post_init__(self) -> None:
-        if self.sprite.ndim != 3 or self.sprite.shape[0] != self.sprite.shape[1] or self.sprite.shape[2] != 4:
-            raise LocalblurError(f"a sprite must be (n, n, 4) premultiplied RGBA, got shape {self.sprite.shape}")
+        if self.sprite.ndim != 3 or self.sprite.shape[2] != 4:
+            raise LocalblurError(f"a sprite must be (h, w, 4) premultiplied RGBA, got shape {self.sprite.shape}")
+        if not (self.sprite[..., 3] > 0).any():
+            raise LocalblurError("a sprite must not be transparent everywhere")
 
-    @property
+    @cached_property
+    def corners(self) -> npt.NDArray[np.float64]:
+        """Corners (x, y) of what is not transparent, about the sprite's centre, shape (4, 2)."""
+        rows, columns = (np.flatnonzero((self.sprite[..., 3] > 0).any(axis=axis)) for axis in (1, 0))
+        height, width = self.sprite.shape[:2]
+        left, right = columns[0] - (width - 1) / 2, columns[-1] - (width - 1) / 2
+        top, bottom = rows[0] - (height - 1) / 2, rows[-1] - (height - 1) / 2
+        return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+
+    @cached_property
     def radius_px(self) -> float:
-        """Distance from the centre to the sprite's corner."""
-        return self.sprite.shape[0] / math.sqrt(2)
+        """Distance from the centre to the furthest point that is not transparent."""
+        rows, columns = np.nonzero(self.sprite[..., 3] > 0)
+        height, width = self.sprite.shape[:2]
+        return float(np.hypot(columns - (width - 1) / 2, rows - (height - 1) / 2).max())
 
     def travel_px(self, start_ms: float, end_ms: float) -> tuple[float, float]:
-        """(length travelled, largest step of 32) by the object's fastest point, rotation included."""
-        poses = np.array([self.path.pose(float(t)) for t in np.linspace(start_ms, end_ms, _PATH_SAMPLES)])
-        steps = np.hypot(np.diff(poses[:, 0]), np.diff(poses[:, 1]))
-        # the outline of a sprite reaches about 0.7 of the way to its corners
-        steps = steps + 0.7 * self.radius_px * np.abs(np.diff(poses[:, 2]))
+        """(length travelled, largest of 32 steps) by the object's fastest point, rotation included."""
+        poses = self._poses(start_ms, end_ms)
+        steps = np.hypot(np.diff(poses[:, 0]), np.diff(poses[:, 1])) + self.radius_px * np.abs(np.diff(poses[:, 2]))
         return float(steps.sum()), float(steps.max())
 
     def box(self, start_ms: float, end_ms: float, height: int, width: int) -> Box | None:
         """The part of the canvas the object can touch, None if it stays outside."""
-        poses = np.array([self.path.pose(float(t)) for t in np.linspace(start_ms, end_ms, _PATH_SAMPLES)])
-        reach = self.radius_px + 3
+        poses = self._poses(start_ms, end_ms)
+        reach = self.radius_px + 2
         x0, y0 = np.floor(poses[:, :2].min(axis=0) - reach).astype(int)
         x1, y1 = np.ceil(poses[:, :2].max(axis=0) + reach).astype(int) + 1
         box = (max(0, int(y0)), max(0, int(x0)), min(height, int(y1)), min(width, int(x1)))
         return box if box[0] < box[2] and box[1] < box[3] else None
+
+    def placed(self, time_ms: float, within: Box) -> tuple[Box, FloatArray] | None:
+        """The sprite at an instant and the box of the canvas it falls on, None if outside `within`."""
+        x, y, angle = self.path.pose(time_ms)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        turn = np.array([[cosine, -sine], [sine, cosine]])
+        corners = self.corners @ turn.T
+        x0, y0 = np.floor(corners.min(axis=0) + (x, y)).astype(int) - 1
+        x1, y1 = np.ceil(corners.max(axis=0) + (x, y)).astype(int) + 2
+        y0, x0, y1, x1 = (
+            max(within[0], int(y0)),
+            max(within[1], int(x0)),
+            min(within[2], int(y1)),
+            min(within[3], int(x1)),
+        )
+        if y0 >= y1 or x0 >= x1:
+            return None
+        middle = np.array([(self.sprite.shape[1] - 1) / 2, (self.sprite.shape[0] - 1) / 2])
+        matrix = np.hstack([turn, (np.array([x - x0, y - y0]) - turn @ middle)[:, None]])
+        return (y0, x0, y1, x1), cv2.warpAffine(self.sprite, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
+
+    def _poses(self, start_ms: float, end_ms: float) -> npt.NDArray[np.float64]:
+        return np.array([self.path.pose(float(t)) for t in np.linspace(start_ms, end_ms, _PATH_SAMPLES)])
 
 
 @dataclass(frozen=True)
@@ -143,7 +181,7 @@ class Patch:
     Attributes:
         box: where.
         layer: mean premultiplied colour and alpha, float32, shape (h, w, 4).
-        coverage: largest visible alpha of anything that moves, float32, shape (h, w).
+        coverage: largest visible alpha of any moving object at any instant, float32, shape (h, w).
     """
 
     box: Box
@@ -168,7 +206,7 @@ class Exposure:
         return image
 
     def coverage(self, height: int, width: int) -> FloatArray:
-        """Largest visible alpha of anything that moved, float32, shape (height, width), in [0, 1]."""
+        """Largest visible alpha of any moving object at any instant, float32, shape (height, width), in [0, 1]."""
         total = np.zeros((height, width), np.float32)
         for patch in self.patches:
             y0, x0, y1, x1 = patch.box
@@ -261,52 +299,47 @@ def _touch(a: Box, b: Box) -> bool:
 def _integrate_group(
     members: Sequence[MovingObject], moving: Sequence[bool], box: Box, times: npt.NDArray[np.float64]
 ) -> Patch:
-    height, width = box[2] - box[0], box[3] - box[1]
-    total = np.zeros((height, width, 4), np.float32)
-    coverage = np.zeros((height, width), np.float32)
-    frame = np.empty_like(total) if len(members) > 1 else total
-    visible = np.empty_like(coverage)
+    """Sum what is visible of each member at every instant, from the front to the back.
+
+    Compositing in this order only touches the sprites themselves and where two of them meet.
+    """
+    total = np.zeros((box[2] - box[0], box[3] - box[1], 4), np.float32)
+    coverage = np.zeros(total.shape[:2], np.float32)
     for time_ms in times:
-        if len(members) > 1:
-            frame[:] = 0
-            visible[:] = 0
-        for member, moves in zip(members, moving, strict=True):
-            placed = _place(member, float(time_ms), box)
+        in_front: list[tuple[Box, FloatArray]] = []
+        for member, moves in zip(reversed(members), reversed(moving), strict=True):
+            placed = member.placed(float(time_ms), box)
             if placed is None:
                 continue
-            rows, columns, sprite = placed
-            alpha = sprite[..., 3]
-            if len(members) == 1:
-                # alone there is nothing to hide: sums suffice
-                total[rows, columns] += sprite
-                if moves:
-                    np.maximum(coverage[rows, columns], alpha, out=coverage[rows, columns])
-                continue
-            clear = 1 - alpha
-            frame[rows, columns] *= clear[..., None]
-            frame[rows, columns] += sprite
-            visible[rows, columns] *= clear
+            where, sprite = placed
+            alpha = cv2.extractChannel(sprite, 3)
+            for other, other_alpha in in_front:
+                _hide(sprite, where, other_alpha, other)
+            if in_front:
+                in_front.append((where, alpha))
+                alpha = cv2.extractChannel(sprite, 3)
+            elif len(members) > 1:
+                in_front.append((where, alpha))
+            rows, columns = _within(where, box)
+            cv2.accumulate(sprite, total[rows, columns])
             if moves:
-                visible[rows, columns] += alpha
-        if len(members) > 1:
-            total += frame
-            np.maximum(coverage, visible, out=coverage)
+                seen = coverage[rows, columns]
+                cv2.max(seen, alpha, dst=seen)
     total /= np.float32(len(times))
     return Patch(box, total, np.clip(coverage, 0, 1))
 
 
-def _place(item: MovingObject, time_ms: float, box: Box) -> tuple[slice, slice, FloatArray] | None:
-    """The sprite at an instant, and the rows and columns of `box` it falls on."""
-    x, y, angle = item.path.pose(time_ms)
-    size = item.sprite.shape[0]
-    cosine, sine = math.cos(angle), math.sin(angle)
-    reach = math.ceil(0.5 * size * (abs(cosine) + abs(sine))) + 2
-    y0, x0 = max(box[0], math.floor(y) - reach), max(box[1], math.floor(x) - reach)
-    y1, x1 = min(box[2], math.ceil(y) + reach + 1), min(box[3], math.ceil(x) + reach + 1)
-    if y0 >= y1 or x0 >= x1:
-        return None
-    middle = (size - 1) / 2
-    matrix = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0]])
-    matrix[:, 2] = np.array([x - x0, y - y0]) - matrix[:, :2] @ np.array([middle, middle])
-    sprite = cv2.warpAffine(item.sprite, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
-    return slice(y0 - box[0], y1 - box[0]), slice(x0 - box[1], x1 - box[1]), sprite
+def _hide(sprite: FloatArray, where: Box, front_alpha: FloatArray, front: Box) -> None:
+    """Remove from `sprite` what a sprite in front of it covers."""
+    if not _touch(where, front):
+        return
+    common = max(where[0], front[0]), max(where[1], front[1]), min(where[2], front[2]), min(where[3], front[3])
+    sprite[_within(common, where)] *= 1 - front_alpha[_within(common, front)][..., None]
+
+
+def _within(inner: Box, outer: Box) -> tuple[slice, slice]:
+    """Rows and columns of one box inside another."""
+    return (
+        slice(inner[0] - outer[0], inner[2] - outer[0]),
+        slice(inner[1] - outer[1], inner[3] - outer[1]),
+    )

@@ -24,8 +24,8 @@ BUNDLED: dict[Split, tuple[str, ...]] = {
     "test": ("astronaut.png", "rocket.jpg", "camera.png", "grass.png"),
 }
 BUNDLED_SMALL: dict[Split, tuple[str, ...]] = {
-    "train": ("chelsea.png", "hubble_deep_field.jpg", "page.png"),
-    "test": ("coins.png", "retina.jpg", "text.png"),
+    "train": ("chelsea.png", "hubble_deep_field.jpg"),
+    "test": ("coins.png", "retina.jpg"),
 }
 TEST_SHARE = 0.25
 _LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)

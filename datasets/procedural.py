@@ -27,19 +27,20 @@ _LETTERS = np.array(list("etaoinshrdlucmfwypvbgkETAOINSHRDLU0123456789"))
 def fractal_field(rng: np.random.Generator, height: int, width: int, feature_px: float, slope: float) -> FloatArray:
     """A random field of unit variance whose amplitude falls as 1/f^slope, shape (height, width).
 
-    A sum of octaves, each a coarse random grid brought to size by cubic interpolation.
+    Octave by octave from coarse to fine: what there is is brought to twice its size and finer noise is added.
     """
-    total = np.zeros((height, width), np.float32)
     cell = max(1.0, feature_px)
-    while cell < max(height, width):
-        rows, columns = math.ceil(height / cell) + 3, math.ceil(width / cell) + 3
-        grid = rng.standard_normal((rows, columns), dtype=np.float32)
-        scaled = (math.ceil(columns * cell), math.ceil(rows * cell))
-        octave = cv2.resize(grid, scaled, interpolation=cv2.INTER_CUBIC)
-        y, x = (int(rng.integers(0, math.floor(cell) + 1)) for _ in range(2))
-        total += np.float32(cell ** (slope - 1)) * octave[y : y + height, x : x + width]
-        cell *= 2
-    total -= total.mean()
+    octaves = max(1, math.ceil(math.log2(max(height, width) / cell)))
+    field = np.zeros((3, 3), np.float32)
+    for octave in reversed(range(octaves)):
+        rows, columns = (math.ceil(size / (cell * 2**octave)) + 2 for size in (height, width))
+        doubled = cv2.resize(field, (2 * field.shape[1], 2 * field.shape[0]), interpolation=cv2.INTER_CUBIC)
+        field = doubled[:rows, :columns]
+        # 1/f in two dimensions means the same variance in every octave
+        field += np.float32(2 ** (octave * (slope - 1))) * rng.standard_normal(field.shape, dtype=np.float32)
+    scaled = (math.ceil(field.shape[1] * cell), math.ceil(field.shape[0] * cell))
+    total = cv2.resize(field, scaled, interpolation=cv2.INTER_CUBIC)[:height, :width]
+    total = total - total.mean()
     return total / np.float32(max(float(total.std()), 1e-6))
 
 
@@ -60,7 +61,7 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int, feature_px: f
 
     Source: A. Lee, D. Mumford, J. Huang, "Occlusion models for natural images", IJCV 2001.
     """
-    smallest, largest = 2.0 * feature_px, max(0.13 * min(height, width), 8.0 * feature_px)
+    smallest, largest = 2.5 * feature_px, max(0.13 * min(height, width), 8.0 * feature_px)
     mean_square = 2 * math.log(largest / smallest) / (smallest**-2 - largest**-2)
     count = int(2.5 * height * width / (math.pi * mean_square)) + 1
     radius = smallest / np.sqrt(1 - rng.random(count) * (1 - (smallest / largest) ** 2))
@@ -120,10 +121,9 @@ def shapes(rng: np.random.Generator, height: int, width: int, feature_px: float)
 
 
 def palette(rng: np.random.Generator, count: int) -> npt.NDArray[np.uint8]:
-    """Random sRGB-coded colours, uint8, shape (count, 3): every hue, mostly muted, dark to light."""
-    hsv = np.stack(
-        [rng.integers(0, 180, count), 255 * rng.beta(1.4, 3.0, count), 255 * rng.uniform(0.3, 0.97, count)], axis=1
-    )
+    """Random sRGB-coded colours, uint8, shape (count, 3): mostly muted, dark to light, around a few hues."""
+    hues = (rng.uniform(0, 180, 3)[rng.integers(0, 3, count)] + rng.normal(0, 8, count)) % 180
+    hsv = np.stack([hues, 255 * rng.beta(1.4, 3.6, count), 255 * rng.uniform(0.2, 0.97, count)], axis=1)
     colours: npt.NDArray[np.uint8] = cv2.cvtColor(hsv.astype(np.uint8)[None], cv2.COLOR_HSV2RGB)[0]
     return colours
 

@@ -27,7 +27,7 @@ PROCEDURAL: dict[str, Callable[[np.random.Generator, int, int, float], FloatArra
     "shapes": procedural.shapes,
 }
 KIND_SHARES: dict[TextureKind, float] = {"photograph": 0.5, "leaves": 0.2, "shapes": 0.12, "noise": 0.1, "text": 0.08}
-BACKGROUND_SHARES: dict[BackgroundKind, float] = {"photograph": 0.5, "collage": 0.3, "procedural": 0.2}
+BACKGROUND_SHARES: dict[BackgroundKind, float] = {"photograph": 0.55, "collage": 0.33, "procedural": 0.12}
 LARGEST_ENLARGEMENT = 1.45
 """A photograph's pixel may cover this many pixels of the finished picture before it looks soft."""
 _SPLIT_STREAM: dict[Split, int] = {"train": 0x7261, "test": 0x7465}
@@ -145,10 +145,11 @@ def _crop(rng: np.random.Generator, path: Path, height: int, width: int, feature
     linear = photographs.decode_levels(part)
     if np.array_equal(part[..., 0], part[..., 2]) and np.array_equal(part[..., 0], part[..., 1]):
         # gray pictures get a colour, or colour calibration would see only gray
-        linear = linear * rng.uniform(0.55, 1, 3).astype(np.float32)
+        linear = linear * rng.uniform(0.75, 1, 3).astype(np.float32)
     mode = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(linear, (width, height), interpolation=mode)
-    return np.clip(resized, procedural.DARKEST, 1).astype(np.float32)
+    filled: FloatArray = np.clip(resized, procedural.DARKEST, 1).astype(np.float32)
+    return filled
 
 
 def _hang(canvas: FloatArray, panel: FloatArray, centre: tuple[float, float], angle_deg: float) -> None:
