@@ -33,7 +33,20 @@ def read_image(path: Path) -> IntArray:
     Raises:
         LocalblurError: if the file is missing, empty, corrupt, or of another depth.
     """
-    image = _decode(path)
+    return as_rgb(_decode(path))
+
+
+def read_channels(path: Path) -> IntArray:
+    """Read an image with the channels it has: (H, W) gray or (H, W, C), C = 2 gray + alpha, 3 RGB, 4 RGB + alpha.
+
+    Raises:
+        LocalblurError: as `read_image`.
+    """
+    return _decode(path)
+
+
+def as_rgb(image: IntArray) -> IntArray:
+    """What `read_channels` gives, as (H, W, 3): gray is repeated, an alpha channel is dropped."""
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, axis=2)
     if image.shape[2] < 3:
@@ -158,7 +171,7 @@ def _decode(path: Path) -> IntArray:
             image = np.asarray(tifffile.imread(path))
         else:
             raw = np.fromfile(path, np.uint8)
-            decoded = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if raw.size else None
+            decoded = cv2.imdecode(raw, _flags(path)) if raw.size else None
             if decoded is None:
                 raise LocalblurError(f"cannot decode image {path}: the file is empty, truncated or not an image")
             image = decoded if decoded.ndim == 2 else _to_rgb(decoded)
@@ -166,10 +179,19 @@ def _decode(path: Path) -> IntArray:
         raise
     except Exception as error:  # tifffile raises many kinds on damaged files
         raise LocalblurError(f"cannot decode image {path}: {' '.join(str(error).split())}") from error
-    if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or 0 in image.shape:
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or channels > 4 or 0 in image.shape:
         raise LocalblurError(f"image {path} must be 8 or 16 bit gray or RGB, got {image.dtype} {image.shape}")
     return image
 
 
+def _flags(path: Path) -> int:
+    """JPEGs are turned upright as their EXIF data says; other kinds may hold alpha, which only "unchanged" keeps."""
+    upright = path.suffix.lower() in {".jpg", ".jpeg"}
+    return cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
+
+
 def _to_rgb(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return image[..., 2::-1] if image.shape[2] >= 3 else image
+    if image.shape[2] == 3:
+        return image[..., ::-1]
+    return image[..., [2, 1, 0, 3]] if image.shape[2] == 4 else image
