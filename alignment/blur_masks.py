@@ -11,15 +11,13 @@ from pydantic import Field
 from localblur.alignment.pair_evidence import BoolArray, FloatArray, gather_evidence
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
-from localblur.datasets.pair import MASK_THRESHOLD
+from localblur.datasets.mask_shapes import clean, hysteresis, scaled, soften
 
-REFERENCE_WIDTH_PX = 640.0
-"""Lengths in `MaskSettings` are pixels of an image this wide and scale with the width."""
 MINIMUM_SIDE_PX = 16
 
 
 class MaskSettings(Settings):
-    """How blur masks are made.
+    """How blur masks are made; lengths are pixels of a 640-px-wide image and scale with the width.
 
     Attributes:
         method: `pair` looks at one blurred and sharp image.
@@ -67,70 +65,26 @@ def pair_mask(
     usable = _check_pair(blurred_levels, sharp_levels, valid)
     # what lies outside the valid area must not reach into it through filters
     blurred_levels[~usable] = sharp_levels[~usable]
-    scale = usable.shape[1] / REFERENCE_WIDTH_PX
     evidence = gather_evidence(blurred_levels, sharp_levels, usable)
-    ratio = evidence.log_likelihood_ratio(max(2, round(settings.contrast_radius_px * scale)), settings.motion_contrast)
+    width = usable.shape[1]
+    ratio = evidence.log_likelihood_ratio(scaled(settings.contrast_radius_px, width, 2), settings.motion_contrast)
     ratio[~usable] = 0
-    radius = max(1, round(settings.window_radius_px * scale))
+    radius = scaled(settings.window_radius_px, width)
     score = cv2.blur(ratio, (2 * radius + 1, 2 * radius + 1))
-    blurred_pixels = _clean(hysteresis(score, settings.low, settings.high) & usable, settings, scale) & usable
-    mask = soften(blurred_pixels, score, radius)
+    binary = clean(
+        hysteresis(score, settings.low, settings.high) & usable,
+        open_px=settings.open_px,
+        close_px=settings.close_px,
+        smallest_area=settings.smallest_area,
+        holes_filled=settings.fill_holes,
+    )
+    mask = soften(binary & usable, score, radius)
     mask[~usable] = 0
     return mask
 
 
 METHODS: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {"pair": pair_mask}
 """Mask methods that look at one pair, by their name in `MaskSettings.method`."""
-
-
-def hysteresis(score: FloatArray, low: float, high: float) -> BoolArray:
-    """True in every 8-connected region above `low` that somewhere exceeds `high`; score (H, W)."""
-    count, labels = cv2.connectedComponents((score > low).astype(np.uint8), connectivity=8)
-    keep = np.zeros(count, np.bool_)
-    keep[labels[score > high]] = True
-    keep[0] = False
-    return np.asarray(keep[labels], np.bool_)
-
-
-def soften(binary: BoolArray, score: FloatArray, radius_px: int) -> npt.NDArray[np.uint8]:
-    """Turn a binary decision and its evidence into a confidence 0..255 that is 128 and above exactly where True.
-
-    Half of the confidence is the evidence itself, half how far inside (or outside) the region a pixel lies.
-    """
-    posterior = 1 / (1 + np.exp(-np.clip(score, -30, 30)))
-    surroundings = cv2.GaussianBlur(binary.astype(np.float32), (0, 0), 1.0 + radius_px)
-    confidence = np.rint(255 * 0.5 * (posterior + surroundings))
-    limited = np.where(binary, np.maximum(confidence, MASK_THRESHOLD), np.minimum(confidence, MASK_THRESHOLD - 1))
-    return np.asarray(limited, np.uint8)
-
-
-def _clean(binary: BoolArray, settings: MaskSettings, scale: float) -> BoolArray:
-    """Resolution-scaled morphology: drop specks, close gaps, fill holes, drop tiny regions."""
-    mask = cv2.medianBlur(binary.astype(np.uint8), 5)
-    for operation, length in ((cv2.MORPH_OPEN, settings.open_px), (cv2.MORPH_CLOSE, settings.close_px)):
-        if length > 0:
-            mask = cv2.morphologyEx(mask, operation, _disc(max(1, round(length * scale))))
-    if settings.fill_holes:
-        mask = _fill_holes(mask)
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    keep = statistics[:, cv2.CC_STAT_AREA] >= settings.smallest_area * mask.size
-    keep[0] = False
-    return np.asarray(keep[labels], np.bool_)
-
-
-def _fill_holes(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Fill every hole that does not reach the border of the image."""
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
-    left, top = statistics[:, cv2.CC_STAT_LEFT], statistics[:, cv2.CC_STAT_TOP]
-    right, bottom = left + statistics[:, cv2.CC_STAT_WIDTH], top + statistics[:, cv2.CC_STAT_HEIGHT]
-    enclosed = (left > 0) & (top > 0) & (right < mask.shape[1]) & (bottom < mask.shape[0])
-    enclosed[0] = False
-    return np.where(enclosed[labels], np.uint8(1), mask)
-
-
-def _disc(radius_px: int) -> npt.NDArray[np.uint8]:
-    side = 2 * radius_px + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def _levels(image: npt.NDArray[Any], name: str) -> FloatArray:

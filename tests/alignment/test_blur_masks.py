@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from localblur.alignment.blur_masks import MaskSettings, hysteresis, pair_mask, soften
+from localblur.alignment.blur_masks import MaskSettings, pair_mask
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_image, read_plane, srgb_decode, srgb_encode
 from localblur.datasets.pair import binary_mask
@@ -111,18 +111,6 @@ def test_larger_images_get_the_same_mask_at_their_scale(rng):
     double = [cv2.resize(image, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC) for image in (blurred, sharp)]
     truth = cv2.resize(truth.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST) > 0
     assert intersection_over_union(pair_mask(*double), truth) > 0.8
-
-
-def test_hysteresis_keeps_only_regions_with_a_strong_seed():
-    score = np.float32([[0, 2, 2, 0, 2, 9, 2]])
-    assert hysteresis(score, 1, 5).tolist() == [[False, False, False, False, True, True, True]]
-
-
-def test_confidence_is_128_and_above_exactly_where_the_decision_is_true(rng):
-    binary = rng.random((40, 50)) > 0.5
-    soft = soften(binary, rng.normal(0, 20, (40, 50)).astype(np.float32), 3)
-    np.testing.assert_array_equal(binary_mask(soft), binary)
-    assert len(np.unique(soft)) > 20
 
 
 def test_the_simulated_cases_are_masked_well(shared):
