@@ -1,0 +1,204 @@
+"""What `align-dataset` reads: recordings and plain pair folders behind one small interface.
+
+A group is `scenes/NAME` or `calibration/KIND`, as in both layouts on disk. Inputs are small frozen values, so that they
+travel to worker processes; each process opens files by itself.
+"""
+
+import logging
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy.typing as npt
+
+from localblur.alignment.pipeline import CapturedPair
+from localblur.alignment.radiometry import LinearImage, RadiometrySettings, linear_image, raw_image
+from localblur.common.errors import LocalblurError
+from localblur.datasets.images import read_image
+from localblur.datasets.recording import MANIFEST_NAME, CameraRecord, Recording
+
+logger = logging.getLogger(__name__)
+
+Encoding = Literal["srgb", "linear"]
+
+_PAIR_FILE = re.compile(r"(?P<name>.+)_(?P<role>blur|sharp)\.(png|tif|tiff)", re.IGNORECASE)
+
+
+class PairInput(Protocol):
+    """A source of captured pairs."""
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+
+    @property
+    def kind(self) -> Literal["recording", "folder"]:
+        """A recording's colours are a sensor's, a plain folder's may be a photograph's."""
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether 8 bits are enough to store its pairs without loss."""
+
+    def scenes(self) -> list[str]:
+        """Names of the scenes."""
+
+    def pairs(self, group: str) -> list[str]:
+        """Names of the pairs of a group; none for a group that does not exist."""
+
+    def read(self, group: str, pair: str) -> CapturedPair:
+        """Read one pair; missing or damaged files are a `LocalblurError`."""
+
+
+def open_input(path: Path, encoding: Encoding | None, settings: RadiometrySettings) -> PairInput:
+    """Open a recording or a plain pair folder.
+
+    Args:
+        path: the folder.
+        encoding: how the values of a plain folder are coded; None takes srgb for 8-bit files.
+        settings: when a pixel counts as saturated.
+
+    Raises:
+        LocalblurError: if it is neither, holds no pair, a partner is missing, or 16-bit files come without `encoding`.
+    """
+    if (path / MANIFEST_NAME).is_file():
+        source: PairInput = RecordingInput(path, settings)
+        Recording.open(path)
+        if encoding is not None:
+            logger.warning("%s is a recording: its frames are linear, --encoding is for plain folders", path)
+    elif path.is_dir():
+        source = FolderInput(path, encoding or "srgb", settings, _eight_bit(path, encoding))
+    else:
+        raise LocalblurError(f"{path} {'is no folder' if path.exists() else 'does not exist'}; give a folder of pairs")
+    for group in [*(f"scenes/{scene}" for scene in source.scenes()), "calibration/static", "calibration/chart"]:
+        source.pairs(group)  # a missing partner is said now, not after an hour
+    if not source.scenes():
+        raise LocalblurError(
+            f"{path} holds no pair: expected {MANIFEST_NAME} (a recording) or scenes/<scene>/NN_blur.png and"
+            " NN_sharp.png (.tif)"
+        )
+    return source
+
+
+@dataclass(frozen=True)
+class RecordingInput:
+    """What `capture` recorded: raw frames of cameras B (blurred) and S (sharp)."""
+
+    path: Path
+    settings: RadiometrySettings
+    kind: Literal["recording"] = "recording"
+    eight_bit: bool = False
+
+    def scenes(self) -> list[str]:
+        """Names of the scenes that hold pairs."""
+        return _recording(self.path).scenes
+
+    def pairs(self, group: str) -> list[str]:
+        """Pair names: the six-digit indices."""
+        return [f"{pair.index:06d}" for pair in _recording(self.path).pairs(group)]
+
+    def read(self, group: str, pair: str) -> CapturedPair:
+        """Demosaic and linearise one pair."""
+        recording = _recording(self.path)
+        index = int(pair)
+        record = next((found for found in recording.pairs(group) if found.index == index), None)
+        if record is None:
+            raise LocalblurError(f"{self.path / group} holds no pair {pair}")
+        blurred, sharp = recording.frames(group, index)
+        return CapturedPair(
+            f"{self.path.name}/{group}/{pair}",
+            self._image(blurred, recording.manifest.camera_B),
+            self._image(sharp, recording.manifest.camera_S),
+            exposure_long_ms=record.B.exposure_ms,
+            exposure_short_ms=record.S.exposure_ms,
+        )
+
+    def _image(self, raw: npt.NDArray[Any], camera: CameraRecord) -> LinearImage:
+        return raw_image(raw, camera.bayer, camera.black_level, camera.white_level, self.settings)
+
+
+@dataclass(frozen=True)
+class FolderInput:
+    """A plain pair folder: `scenes/<scene>/NN_{blur,sharp}.{png,tif}` and `calibration/{static,chart}` alike."""
+
+    path: Path
+    encoding: Encoding
+    settings: RadiometrySettings
+    eight_bit: bool
+    kind: Literal["folder"] = "folder"
+
+    def scenes(self) -> list[str]:
+        """Names of the scene folders that hold pairs."""
+        folders = sorted(folder.name for folder in (self.path / "scenes").glob("*") if folder.is_dir())
+        return [name for name in folders if self.pairs(f"scenes/{name}")]
+
+    def pairs(self, group: str) -> list[str]:
+        """Pair names, the NN of the files.
+
+        Raises:
+            LocalblurError: if an image has no partner.
+        """
+        return sorted(_list_pairs(self.path / group))
+
+    def read(self, group: str, pair: str) -> CapturedPair:
+        """Read one pair."""
+        files = _list_pairs(self.path / group).get(pair)
+        if files is None:
+            raise LocalblurError(f"{self.path / group} holds no pair {pair}")
+        return CapturedPair(f"{self.path.name}/{group}/{pair}", self._image(files["blur"]), self._image(files["sharp"]))
+
+    def _image(self, path: Path) -> LinearImage:
+        image = read_image(path)
+        if image.itemsize != (1 if self.eight_bit else 2):
+            raise LocalblurError(
+                f"{path} has {8 * image.itemsize} bits, but the first picture of {self.path} had"
+                f" {8 if self.eight_bit else 16}; keep one depth per folder"
+            )
+        return linear_image(image, self.encoding, self.settings)
+
+
+def _list_pairs(folder: Path) -> dict[str, dict[str, Path]]:
+    found: dict[str, dict[str, Path]] = {}
+    if not folder.is_dir():
+        return found
+    for path in sorted(folder.iterdir()):
+        parts = _PAIR_FILE.fullmatch(path.name)
+        if parts is None:
+            continue
+        roles = found.setdefault(parts["name"], {})
+        role = parts["role"].lower()
+        if role in roles:
+            raise LocalblurError(f"{path} and {roles[role].name} are both the {role} image of one pair; keep one")
+        roles[role] = path
+    for name, roles in found.items():
+        for role, partner in (("blur", "sharp"), ("sharp", "blur")):
+            if role not in roles:
+                present = roles[partner]
+                raise LocalblurError(
+                    f"{present} has no partner {name}_{role}{present.suffix}; add it or remove this file"
+                )
+    return found
+
+
+def _eight_bit(path: Path, encoding: Encoding | None) -> bool:
+    """Whether the folder's first readable picture has 8 bits."""
+    for group in sorted((path / "scenes").glob("*")):
+        for files in _list_pairs(group).values():
+            try:
+                image = read_image(files["sharp"])
+            except LocalblurError as error:  # a damaged pair is lost when its turn comes; the next one tells the depth
+                logger.debug("%s", error)
+                continue
+            if image.itemsize == 2 and encoding is None:
+                raise LocalblurError(
+                    f"{files['sharp']} has 16 bits, which may be linear or sRGB-coded; say so with"
+                    " --encoding linear or --encoding srgb"
+                )
+            return image.itemsize == 1
+    return True
+
+
+@lru_cache(maxsize=8)
+def _recording(path: Path) -> Recording:
+    return Recording.open(path)

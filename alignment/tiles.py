@@ -1,0 +1,113 @@
+"""What is left of misalignment, tile by tile, and whether the tiles carry enough information to fit a field."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from localblur.alignment.displacement import BoolArray, monomials
+from localblur.alignment.registration_level import LUMA_WEIGHTS, stabilised
+from localblur.common.settings import Settings
+from localblur.datasets.images import FloatArray
+
+_SMOOTHING_PX = 1.0
+_NOISE_CORRELATION = 6.0
+"""Smoothing makes neighbouring residuals alike; this many of them are worth one (calibrated on simulated pairs)."""
+
+
+class TileSettings(Settings):
+    """Size of a tile, and when a tile's measurement counts."""
+
+    size_px: int = 48
+    min_static: float = 0.5
+    """Smallest share of static, valid, unsaturated pixels."""
+    max_uncertainty_px: float = 0.08
+    """Largest predicted standard deviation of a tile's shift: beyond it the tile has too little texture."""
+
+
+@dataclass(frozen=True)
+class TileResiduals:
+    """Residual shift per tile.
+
+    Attributes:
+        shift_px: (rows, columns, 2), how far in x and y the blurred image still lies off.
+        uncertainty_px: (rows, columns), its predicted standard deviation.
+        usable: (rows, columns), static and textured enough.
+        considered: (rows, columns), tiles that have data at all.
+        size_px: side of a tile; tile (i, j) covers pixels i*size ... (i+1)*size.
+    """
+
+    shift_px: npt.NDArray[np.float32]
+    uncertainty_px: npt.NDArray[np.float32]
+    usable: BoolArray
+    considered: BoolArray
+    size_px: int
+
+    def lengths_px(self) -> npt.NDArray[np.float64]:
+        """Lengths of the residual shifts of the usable tiles."""
+        shift_px = self.shift_px[self.usable].astype(np.float64)
+        return np.asarray(np.hypot(shift_px[:, 0], shift_px[:, 1]))
+
+    def field_uncertainty_px(self, degree: int, width: int, height: int) -> float:
+        """How well a polynomial of `degree` is determined by the usable tiles: its largest standard deviation in px.
+
+        Infinite if there are fewer usable tiles than terms. This is the information test of the refinement: tiles all
+        in one corner, or hardly any, leave a field undetermined elsewhere however well they fit.
+        """
+        rows, columns = np.nonzero(self.usable)
+        centre = (self.size_px - 1) / 2
+        terms = monomials(columns * self.size_px + centre, rows * self.size_px + centre, width, height, degree)
+        if len(terms) < 2 * terms.shape[1]:
+            return float("inf")
+        sigma = np.maximum(self.uncertainty_px[self.usable], 0.01)
+        information = (terms / sigma[:, None] ** 2).T @ terms
+        if np.linalg.cond(information) > 1e10:
+            return float("inf")
+        corners = monomials([0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], width, height, degree)
+        variance = np.einsum("ij,jk,ik->i", corners, np.linalg.inv(information), corners)
+        return float(np.sqrt(variance.max()))
+
+
+def measure_tiles(
+    sharp: FloatArray, blurred: FloatArray, static: BoolArray, valid: BoolArray, settings: TileSettings
+) -> TileResiduals:
+    """One Lucas-Kanade step per tile between an aligned pair, on variance-stabilised luma.
+
+    Args:
+        sharp, blurred: linear light on one grid and in one colour, shape (H, W, 3).
+        static: pixels to measure with, shape (H, W).
+        valid: pixels with data in both; tiles mostly outside are not considered.
+        settings: tile size and limits.
+    """
+    first, second = _smoothed(sharp), _smoothed(blurred)
+    mean = 0.5 * (first + second)
+    slope_x = cv2.Sobel(mean, cv2.CV_32F, 1, 0, ksize=3) / 8
+    slope_y = cv2.Sobel(mean, cv2.CV_32F, 0, 1, ksize=3) / 8
+    size = settings.size_px
+    rows, columns = static.shape[0] // size, static.shape[1] // size
+    weight = static.astype(np.float32)
+
+    def tile_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        cut = (values * weight)[: rows * size, : columns * size].astype(np.float64)
+        return np.asarray(cut.reshape(rows, size, columns, size).sum((1, 3)))
+
+    count = np.maximum(tile_sum(np.ones_like(weight)), 1)
+    level = (tile_sum(first - second) / count).astype(np.float32)
+    difference = first - second
+    difference[: rows * size, : columns * size] -= np.kron(level, np.ones((size, size), np.float32))
+    xx, xy, yy = tile_sum(slope_x**2), tile_sum(slope_x * slope_y), tile_sum(slope_y**2)
+    dx, dy, energy = tile_sum(slope_x * difference), tile_sum(slope_y * difference), tile_sum(difference**2)
+    determinant = xx * yy - xy**2 + 1e-12
+    shift = np.stack([yy * dx - xy * dy, xx * dy - xy * dx], -1) / determinant[..., None]
+    left = np.maximum(energy - shift[..., 0] * dx - shift[..., 1] * dy, 0) / count
+    uncertainty = np.sqrt(left * _NOISE_CORRELATION * np.maximum(xx, yy) / determinant)
+    cut = valid[: rows * size, : columns * size].reshape(rows, size, columns, size)
+    considered = cut.mean((1, 3)) >= settings.min_static
+    enough = tile_sum(np.ones_like(weight)) >= settings.min_static * size * size
+    usable = enough & considered & (uncertainty <= settings.max_uncertainty_px)
+    return TileResiduals(shift.astype(np.float32), uncertainty.astype(np.float32), usable, considered, size)
+
+
+def _smoothed(light: FloatArray) -> FloatArray:
+    return np.asarray(cv2.GaussianBlur(stabilised(light @ LUMA_WEIGHTS), (0, 0), _SMOOTHING_PX), np.float32)
