@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,6 +85,25 @@ def child(parent: Any, name: str, kind: type[Any]) -> Any:
     return found
 
 
+@contextmanager
+def reserved(file: Any, path: Path, needed_bytes: int) -> Iterator[None]:
+    """Reserve room behind the end of the open HDF5 file before it grows, and give back what was not needed.
+
+    HDF5 (2.0 at least) crashes the process when a flush meets a full disk. So the disk has to say no before, here.
+
+    Raises:
+        OSError: with ENOSPC, if the disk, a quota or a size limit has no room for `needed_bytes`.
+    """
+    end = file.id.get_filesize()
+    _reserve(path, end, needed_bytes)
+    try:
+        yield
+    finally:
+        end = file.id.get_filesize()
+        if path.stat().st_size > end:
+            os.truncate(path, end)
+
+
 def publish(finished: Path, path: Path) -> None:
     """Sync a finished file to disk and rename it onto `path`."""
     with writing(path), finished.open("rb+") as file:
@@ -96,6 +116,22 @@ def publish(finished: Path, path: Path) -> None:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+def _reserve(path: Path, end: int, needed_bytes: int) -> None:
+    with writing(path):
+        if hasattr(os, "posix_fallocate"):
+            with path.open("rb+") as handle:
+                try:
+                    os.posix_fallocate(handle.fileno(), end, needed_bytes)
+                    return
+                except OSError as error:
+                    handle.truncate(end)
+                    if error.errno in DISK_FULL:
+                        raise
+        # no such call on this system or file system
+        if shutil.disk_usage(path.parent).free < needed_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _first_line(error: BaseException) -> str:

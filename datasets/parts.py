@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path, read_json, write_json
+from localblur.datasets.hdf5 import writing
 from localblur.datasets.pair import Pair, PairInfo, Verdict
 
 PART_FORMAT = "localblur-part"
@@ -81,7 +82,7 @@ def read_part(path: Path) -> tuple[Pair, str]:
 def write_arrays(path: Path, arrays: Arrays, content: dict[str, Any]) -> None:
     """Write arrays and JSON content as one uncompressed `.npz`, atomically; it carries a CRC of everything."""
     meta = json.dumps({"format": PART_FORMAT, "version": PART_VERSION, **content}).encode()
-    with atomic_path(path) as temporary:
+    with writing(path), atomic_path(path) as temporary:
         np.savez(temporary, **(arrays | {"meta": np.frombuffer(meta, np.uint8)}))  # type: ignore[arg-type]
 
 

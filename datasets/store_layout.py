@@ -18,9 +18,13 @@ from localblur.datasets.store_schema import (
     StoreHeader,
     blur_cells,
     cell_areas,
+    crc32,
     thumbnail,
     thumbnail_size,
 )
+
+METADATA_BYTES = 2 << 20
+"""More than a thumbnail, blur cells, a row and HDF5's own tables take."""
 
 
 def write_header(file: Any, header: StoreHeader, created: str) -> None:
@@ -70,6 +74,23 @@ def put_pair(
     for name, values in content.items():
         group[name][row] = values
     group["pairs"][row] = encoded  # with `complete`, so it comes last: readers do not see a row without it
+
+
+def put_mask(group: Any, row: int, mask: npt.NDArray[np.uint8]) -> None:
+    """Give the pair at `row` a new mask; the other columns of its row stay."""
+    known: dict[str | None, Compression] = {None: "none", "lzf": "lzf"}
+    create_masks(group, known.get(group["blurred"].compression, "gzip"))
+    group["mask"][row] = mask
+    group["blur_cells"][row] = blur_cells(mask)
+    encoded = group["pairs"][row]
+    encoded["masked"], encoded["mask_crc32"] = 1, crc32(mask)
+    group["pairs"][row] = encoded
+
+
+def room_for(height: int, width: int, dtype: np.dtype[Any]) -> int:
+    """Bytes that one pair can take at most, compressed or not: whole chunks, and room for what HDF5 adds."""
+    padded = -(-height // CHUNK_PX) * CHUNK_PX * -(-width // CHUNK_PX) * CHUNK_PX
+    return int(padded * (6 * dtype.itemsize + 1) * 1.01) + METADATA_BYTES
 
 
 def put_calibration(file: Any, arrays: Mapping[str, npt.NDArray[Any]], plain: Mapping[str, Any]) -> None:

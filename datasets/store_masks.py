@@ -19,11 +19,10 @@ import numpy.typing as npt
 from localblur.common.errors import LocalblurError
 from localblur.common.files import ensure_space
 from localblur.datasets import parts as parts_files
-from localblur.datasets.hdf5 import publish, reading, writing
+from localblur.datasets.hdf5 import LIBVER, publish, reserved, writing
 from localblur.datasets.parts import read_arrays, write_arrays
-from localblur.datasets.store_layout import create_masks
+from localblur.datasets.store_layout import METADATA_BYTES, put_mask, room_for
 from localblur.datasets.store_reader import PairsFile
-from localblur.datasets.store_schema import Compression, blur_cells, crc32
 
 logger = logging.getLogger(__name__)
 
@@ -122,31 +121,21 @@ class MasksWriter:
         copy = self.folder / COPY
         with writing(self.path):
             shutil.copyfile(self.path, copy)
-            with reading(copy), h5py.File(copy, "r+") as file:
+            with h5py.File(copy, "r+", libver=LIBVER) as file:
                 for scene, name in sorted(self.finished):
-                    part = parts_files.part_path(self.folder, scene, name)
-                    self._put(file["scenes"][scene], self._row(scene, name), _read_mask_part(part)[2])
-                file.attrs["mask_settings"] = json.dumps(self.settings)
+                    self._fold(file, copy, scene, name)
+                with reserved(file, copy, METADATA_BYTES):
+                    file.attrs["mask_settings"] = json.dumps(self.settings)
+                    file.flush()
         publish(copy, self.path)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _row(self, scene: str, name: str) -> int:
-        return int(self._pairs.stored_rows(scene)[self._indices[scene, name]])
-
-    def _put(self, group: Any, row: int, mask: npt.NDArray[np.uint8]) -> None:
-        create_masks(group, compression_of(group["blurred"]))
-        group["mask"][row] = mask
-        group["blur_cells"][row] = blur_cells(mask)
-        table = group["pairs"]
-        values = table[row]
-        values["masked"], values["mask_crc32"] = 1, crc32(mask)
-        table[row] = values
-
-
-def compression_of(dataset: Any) -> Compression:
-    """The compression of a stored dataset; filters of plug-ins count as gzip, which every reader has."""
-    known: dict[str | None, Compression] = {None: "none", "lzf": "lzf"}
-    return known.get(dataset.compression, "gzip")
+    def _fold(self, file: Any, copy: Path, scene: str, name: str) -> None:
+        row = int(self._pairs.stored_rows(scene)[self._indices[scene, name]])
+        mask = _read_mask_part(parts_files.part_path(self.folder, scene, name))[2]
+        with reserved(file, copy, room_for(mask.shape[0], mask.shape[1], mask.dtype)):
+            put_mask(file["scenes"][scene], row, mask)
+            file.flush()
 
 
 def _read_mask_part(part: Path) -> tuple[str, str, npt.NDArray[np.uint8]]:

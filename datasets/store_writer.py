@@ -18,11 +18,20 @@ import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import refuse_existing, write_text
+from localblur.common.parallel import with_progress
 from localblur.datasets import parts as parts_files
-from localblur.datasets.hdf5 import LIBVER, publish, reading, writing
+from localblur.datasets.hdf5 import LIBVER, publish, reading, reserved, writing
 from localblur.datasets.pair import Pair
 from localblur.datasets.parts import CALIBRATION, parts_folder, read_arrays, read_part, write_arrays, write_part
-from localblur.datasets.store_layout import create_scene, flatten, put_calibration, put_pair, write_header
+from localblur.datasets.store_layout import (
+    METADATA_BYTES,
+    create_scene,
+    flatten,
+    put_calibration,
+    put_pair,
+    room_for,
+    write_header,
+)
 from localblur.datasets.store_schema import (
     COMPRESSIONS,
     SCHEMA_VERSION,
@@ -81,7 +90,7 @@ class PairsWriter:
         try:
             with writing(self.path):
                 self._open(created)
-                self._fold_leftovers()
+            self._fold_leftovers()
         except BaseException:
             self._abandon()
             raise
@@ -124,11 +133,10 @@ class PairsWriter:
     def set_calibration(self, content: Mapping[str, Any]) -> None:
         """Store a rig calibration under /calibration: nested mappings become groups, arrays datasets, the rest JSON."""
         arrays, plain = flatten(content)
-        with writing(self.path):
-            write_arrays(
-                self.parts / CALIBRATION, {f"array/{key}": value for key, value in arrays.items()}, {"json": plain}
-            )
-            put_calibration(self._file, arrays, plain)
+        write_arrays(
+            self.parts / CALIBRATION, {f"array/{key}": value for key, value in arrays.items()}, {"json": plain}
+        )
+        self._fold_calibration(arrays, plain)
 
     def _prepare(self) -> str:
         """Make the parts folder ready; the creation time of this run or of the one that it continues."""
@@ -169,7 +177,9 @@ class PairsWriter:
         for table in (self._splits, self._sizes, self._counts):
             table.clear()
         self._file = h5py.File(self._building, "w", libver=LIBVER)
-        write_header(self._file, self.header, created)
+        with reserved(self._file, self._building, METADATA_BYTES):
+            write_header(self._file, self.header, created)
+            self._file.flush()
 
     def _take_stock(self) -> None:
         for scene, group in self._file["scenes"].items():
@@ -183,7 +193,8 @@ class PairsWriter:
 
     def _fold_leftovers(self) -> None:
         """Fold in the parts of an earlier run; what cannot be used is dropped with a warning and done again."""
-        for part in parts_files.list_parts(self.parts):
+        earlier = parts_files.list_parts(self.parts)
+        for part in with_progress(earlier, len(earlier), f"{self.path.name}: taking up finished"):
             try:
                 pair, split = read_part(part)
                 if (pair.scene, pair.info.name) in self.finished:
@@ -200,9 +211,13 @@ class PairsWriter:
             except LocalblurError as error:
                 logger.warning("%s; ignored", error)
             else:
-                put_calibration(
-                    self._file, {k.removeprefix("array/"): value for k, value in arrays.items()}, content["json"]
-                )
+                self._fold_calibration({k.removeprefix("array/"): v for k, v in arrays.items()}, content["json"])
+
+    def _fold_calibration(self, arrays: Mapping[str, npt.NDArray[Any]], plain: Mapping[str, Any]) -> None:
+        size = sum(array.nbytes for array in arrays.values())
+        with writing(self.path), reserved(self._file, self._building, size + METADATA_BYTES):
+            put_calibration(self._file, arrays, plain)
+            self._file.flush()
 
     def _check(self, pair: Pair, split: str) -> npt.NDArray[Any]:
         """The encoded row of a pair that fits the file."""
@@ -232,7 +247,7 @@ class PairsWriter:
 
     def _fold(self, pair: Pair, split: str, encoded: npt.NDArray[Any]) -> None:
         scene, shape = pair.scene, pair.blurred.shape
-        with writing(self.path):
+        with writing(self.path), reserved(self._file, self._building, room_for(shape[0], shape[1], self.header.dtype)):
             if scene not in self._counts:
                 create_scene(self._file, scene, split, shape, pair.blurred.dtype, self.compression)
                 self._splits[scene], self._sizes[scene], self._counts[scene] = split, (shape[0], shape[1]), 0
