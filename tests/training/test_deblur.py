@@ -1,0 +1,261 @@
+"""`deblur` as a user calls it: bad input first, then pictures of every kind, seams, and what is left when some fail."""
+
+import json
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import safetensors.torch
+import tifffile
+import torch
+from click.testing import CliRunner, Result
+
+from localblur.datasets.images import read_channels, read_image, write_image
+from localblur.training.checkpoint import CARD_NAME, WEIGHTS_NAME, save_model
+from localblur.training.deblur import main
+from localblur.training.networks.table import NETWORKS
+
+OPTIONS = {"width": 8, "num_res": 1}
+
+
+def save_random_model(folder: Path, **weights: float) -> Path:
+    """A randomly initialised small LBAG; `weights` replaces all values of the named tensors."""
+    torch.manual_seed(0)
+    module = NETWORKS["lbag-small"](OPTIONS)
+    state = module.state_dict()
+    for name, value in weights.items():
+        state[name.replace("__", ".")].fill_(value)
+    save_model(folder, "lbag-small", OPTIONS, module, {}, {}, "none")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def photo(tmp_path: Path, rng: np.random.Generator) -> Path:
+    path = tmp_path / "in" / "photo.png"
+    write_image(path, smooth(rng, 37, 50))
+    return path
+
+
+def smooth(rng: np.random.Generator, height: int, width: int, dtype: type = np.uint8) -> np.ndarray:
+    noise = cv2.GaussianBlur(rng.random((height, width, 3)), (0, 0), 2)
+    scaled = (noise - noise.min()) / (np.ptp(noise) or 1)
+    return np.rint(scaled * np.iinfo(dtype).max).astype(dtype)
+
+
+def deblur(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def one_error(result: Result, code: int = 1) -> str:
+    """The only line of a refused call."""
+    assert result.exit_code == code, result.output
+    lines = result.stderr.strip().splitlines()
+    assert "Traceback" not in result.output
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_a_missing_model_folder_is_one_line(photo, tmp_path):
+    assert "no model in" in one_error(deblur(photo, "--model", tmp_path / "none", "-o", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_weights_are_one_line(photo, tmp_path):
+    folder = save_random_model(tmp_path / "model")
+    weights = folder / WEIGHTS_NAME
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert "damaged or truncated" in one_error(deblur(photo, "--model", folder, "-o", tmp_path / "out"))
+
+
+def test_weights_of_another_network_are_one_line(photo, tmp_path):
+    folder = save_random_model(tmp_path / "model")
+    path = folder / WEIGHTS_NAME
+    header = json.loads(path.read_bytes()[8 : 8 + struct.unpack("<Q", path.read_bytes()[:8])[0]])["__metadata__"]
+    tensors = safetensors.torch.load_file(path)
+    tensors.popitem()
+    safetensors.torch.save_file(tensors, path, metadata=header)
+    assert "another network" in one_error(deblur(photo, "--model", folder, "-o", tmp_path / "out"))
+
+
+def test_a_model_of_a_newer_schema_is_one_line(photo, tmp_path):
+    folder = save_random_model(tmp_path / "model")
+    path = folder / WEIGHTS_NAME
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = {
+            name: text.replace('"schema_version":1', '"schema_version":99') for name, text in file.metadata().items()
+        }
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata=header)
+    card = folder / CARD_NAME
+    card.write_text(card.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    assert "schema version 99" in one_error(deblur(photo, "--model", folder, "-o", tmp_path / "out"))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
+def test_an_unreadable_picture_is_an_error(model, tmp_path, content):
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    result = deblur(path, "--model", model, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"cannot decode image {path}" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_inputs_folders_without_pictures_and_other_files_are_refused(model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".hidden.png").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("hello")
+    for path, message in [("gone.png", "no such picture"), ("empty", "no pictures in"), ("notes.txt", "not a picture")]:
+        assert message in one_error(deblur(tmp_path / path, "--model", model, "-o", tmp_path / "out"))
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_an_output_inside_a_file_is_refused(model, photo, tmp_path, below):
+    (tmp_path / "file").write_text("x")
+    message = one_error(deblur(photo, "--model", model, "-o", tmp_path / "file" / below))
+    assert f"{tmp_path / 'file'} is a file" in message
+
+
+def test_an_unwritable_output_is_one_line(model, photo):
+    assert "/proc/nowhere" in one_error(deblur(photo, "--model", model, "-o", "/proc/nowhere"))
+
+
+def test_inputs_are_never_overwritten(model, photo):
+    before = photo.read_bytes()
+    for force in ([], ["--overwrite"]):
+        message = one_error(deblur(photo, "--model", model, "-o", photo.parent, *force))
+        assert "is an input and would be overwritten" in message
+    assert photo.read_bytes() == before
+
+
+def test_existing_outputs_are_kept_unless_told_otherwise(model, photo, tmp_path):
+    out = tmp_path / "out"
+    assert deblur(photo, "--model", model, "-o", out).exit_code == 0
+    (out / "photo.png").write_bytes(b"precious")
+    assert "exists already" in one_error(deblur(photo, "--model", model, "-o", out))
+    assert (out / "photo.png").read_bytes() == b"precious"
+    assert deblur(photo, "--model", model, "-o", out, "--overwrite").exit_code == 0
+    assert read_image(out / "photo.png").shape == (37, 50, 3)
+
+
+def test_two_inputs_of_one_name_are_refused(model, photo, tmp_path):
+    other = tmp_path / "other" / "photo.png"
+    write_image(other, read_image(photo))
+    message = one_error(deblur(photo, other, "--model", model, "-o", tmp_path / "out"))
+    assert "would all be written to" in message
+    assert str(photo) in message
+    assert str(other) in message
+    write_image(photo.with_suffix(".tif"), read_image(photo))
+    assert "photo_gate.png" in one_error(deblur(photo.parent, "--save-gate", "--model", model, "-o", tmp_path / "out"))
+
+
+def test_the_same_picture_twice_is_restored_once(model, photo, tmp_path):
+    result = deblur(photo, photo.parent, "--model", model, "-o", tmp_path / "out")
+    assert "1 of 1 pictures" in result.stdout
+
+
+@pytest.mark.parametrize("tile", ["0", "-3", "x", "1.5"])
+def test_a_senseless_tile_is_a_usage_error(model, photo, tmp_path, tile):
+    result = deblur(photo, "--model", model, "-o", tmp_path / "out", f"--tile={tile}")
+    assert result.exit_code == 2
+    assert "is not a number of pixels, auto or none" in result.stderr
+
+
+def test_a_model_that_returns_nan_writes_no_picture(photo, tmp_path):
+    folder = save_random_model(tmp_path / "model", feat_extract__5__main__0__bias=float("nan"))
+    result = deblur(photo, "--model", folder, "-o", tmp_path / "out", "--precision", "fp32")
+    assert result.exit_code == 1
+    assert "NaN" in result.stderr
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_one_corrupt_file_among_many_costs_only_itself(model, photo, tmp_path, rng):
+    write_image(photo.parent / "second.png", smooth(rng, 20, 20))
+    (photo.parent / "broken.png").write_bytes(photo.read_bytes()[:60])
+    result = deblur(photo.parent, "--model", model, "-o", tmp_path / "out")
+    assert result.exit_code == 3, result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo.png", "second.png"]
+    assert "2 of 3 pictures restored" in result.stdout
+    assert [line for line in result.stderr.splitlines() if line.startswith("deblur:") and "broken.png" in line]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".bmp"])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2), (37, 50)])
+def test_size_kind_and_depth_are_kept(model, tmp_path, rng, suffix, height, width):
+    depths = [np.uint8, np.uint16] if suffix in (".png", ".tif") else [np.uint8]
+    for dtype in depths:
+        path = tmp_path / "in" / f"{np.dtype(dtype).name}{suffix}"
+        write_image(path, smooth(rng, height, width, dtype))
+    result = deblur(tmp_path / "in", "--model", model, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    for dtype in depths:
+        restored = read_channels(tmp_path / "out" / f"{np.dtype(dtype).name}{suffix}")
+        assert restored.shape == (height, width, 3)
+        assert restored.dtype == dtype
+
+
+def test_sixteen_bits_are_not_rounded_to_eight(model, tmp_path, rng):
+    path = tmp_path / "deep.png"
+    write_image(path, smooth(rng, 40, 40, np.uint16))
+    deblur(path, "--model", model, "-o", tmp_path / "out", "--precision", "fp32")
+    assert len(np.unique(read_image(tmp_path / "out" / "deep.png"))) > 1000
+
+
+def test_gray_stays_gray_and_alpha_is_dropped_with_a_remark(model, tmp_path, rng):
+    gray = smooth(rng, 24, 30)[..., 0]
+    write_image(tmp_path / "in" / "gray.png", gray)
+    rgba = np.dstack([smooth(rng, 24, 30), gray])
+    tifffile.imwrite(tmp_path / "in" / "rgba.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
+    cv2.imwrite(str(tmp_path / "in" / "rgba8.png"), rgba)
+    result = deblur(tmp_path / "in", "--model", model, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert read_channels(tmp_path / "out" / "gray.png").shape == (24, 30)
+    for name in ("rgba.tif", "rgba8.png"):
+        assert read_channels(tmp_path / "out" / name).shape == (24, 30, 3)
+        assert f"{name}: the alpha channel is dropped" in result.stderr
+    assert "gray.png" not in result.stderr
+
+
+def test_jpegs_are_turned_upright(model, tmp_path, rng):
+    encoded = cv2.imencode(".jpg", smooth(rng, 20, 40))[1].tobytes()
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + orientation + bytes(4)
+    path = tmp_path / "phone.jpg"
+    path.write_bytes(encoded[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + encoded[2:])
+    assert deblur(path, "--model", model, "-o", tmp_path / "out").exit_code == 0
+    assert read_image(tmp_path / "out" / "phone.jpg").shape == (40, 20, 3)
+
+
+def test_gate_and_comparison_are_written_on_request(model, photo, tmp_path):
+    result = deblur(photo, "--model", model, "-o", tmp_path / "out", "--save-gate", "--compare")
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "out"
+    assert read_channels(out / "photo_gate.png").shape == (37, 50)
+    strip = read_image(out / "photo_compare.png")
+    np.testing.assert_array_equal(strip[:, :50], read_image(photo))
+    np.testing.assert_array_equal(strip[:, 58:], read_image(out / "photo.png"))
+
+
+def test_without_a_residual_the_picture_comes_back_bit_for_bit(tmp_path, rng):
+    silent = {"feat_extract__5__main__0__bias": 0.0, "feat_extract__5__main__0__weight": 0.0}
+    folder = save_random_model(tmp_path / "model", **silent)
+    for dtype in (np.uint8, np.uint16):
+        path = tmp_path / "in" / f"{np.dtype(dtype).name}.png"
+        write_image(path, smooth(rng, 61, 83, dtype))
+        assert deblur(path, "--model", folder, "-o", tmp_path / "out", "--tile", "328").exit_code == 0
+        np.testing.assert_array_equal(read_image(tmp_path / "out" / path.name), read_image(path))
+
+
+def test_real_frames_show_no_seam_and_no_colour_shift(shared, model, tmp_path):
+    path = shared / "data" / "real_blurred" / "gopro_0.png"
+    for tile in ("400", "none"):
+        assert deblur(path, "--model", model, "-o", tmp_path / tile, "--tile", tile).exit_code == 0
+    tiled, whole = (read_image(tmp_path / tile / path.name).astype(int) for tile in ("400", "none"))
+    assert np.abs(tiled - whole).max() <= 1
+    assert np.abs((tiled - whole).mean(axis=(0, 1))).max() < 0.01
