@@ -1,0 +1,45 @@
+"""What every network is: a module from a blurred image to restored images, coarse to fine."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+
+class Restored(NamedTuple):
+    """What a network returns.
+
+    Attributes:
+        images: restored images (B, 3, h, w), coarse to fine; the last has the input's size. Not clamped to [0, 1].
+        gates: blur gates (B, 1, h, w) in [0, 1] of the same scales, empty for networks without gates.
+    """
+
+    images: list[torch.Tensor]
+    gates: list[torch.Tensor]
+
+
+class RestorationNetwork(nn.Module):
+    """Base of all networks: `forward` takes (B, 3, H, W), sRGB-coded in [0, 1], and returns `Restored`.
+
+    Attributes:
+        size_multiple: H and W must be multiples of this; callers pad (`localblur.training.inference`).
+    """
+
+    size_multiple: int = 1
+
+    def forward(self, image: torch.Tensor) -> Restored:
+        raise TypeError(f"{type(self).__name__} must define forward")
+
+    def check_size(self, image: torch.Tensor) -> None:
+        """Raise a ValueError unless `image` is (B, 3, H, W) with H and W multiples of `size_multiple`."""
+        height, width = image.shape[-2:]
+        if image.ndim != 4 or image.shape[1] != 3 or height % self.size_multiple or width % self.size_multiple:
+            raise ValueError(
+                f"{type(self).__name__} needs (B, 3, H, W) with H and W multiples of {self.size_multiple},"
+                f" got {tuple(image.shape)}; pad the image first"
+            )
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of learned values."""
+    return sum(parameter.numel() for parameter in module.parameters())

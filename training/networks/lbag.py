@@ -1,0 +1,62 @@
+"""LBAG: MIMO-UNet+ whose heads also predict where the image is blurred, and restore only there.
+
+Reference: Li et al., "Real-World Deep Local Motion Deblurring", AAAI 2023.
+"""
+
+import torch
+from pydantic import Field
+
+from localblur.common.settings import Settings
+from localblur.training.networks.base import Restored
+from localblur.training.networks.mimo_layers import MIMOTrunk
+
+
+class LBAGOptions(Settings):
+    """The published network.
+
+    Attributes:
+        width: channels at full size.
+        num_res: residual blocks per scale and direction.
+        clamp_gate: smallest value of a gate. The published 0.1 lets a tenth of the residual through everywhere, in
+            training and at test; 0 switches the clamp off.
+        multiscale_gate: gates at all three scales; otherwise only at full size.
+        dropout: channel dropout on the fused skip features, in training only.
+    """
+
+    width: int = Field(default=32, ge=8, multiple_of=4)
+    num_res: int = Field(default=20, ge=1)
+    clamp_gate: float = Field(default=0.1, ge=0, lt=1)
+    multiscale_gate: bool = True
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+class LBAGSmallOptions(LBAGOptions):
+    """The same graph, narrow and shallow (0.93 M parameters): made to be trained and run on two processor cores."""
+
+    width: int = Field(default=16, ge=8, multiple_of=4)
+    num_res: int = Field(default=4, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class LBAG(MIMOTrunk):
+    """Local blur-aware gated network. State-dict keys are those of the published checkpoints."""
+
+    def __init__(self, options: LBAGOptions) -> None:
+        super().__init__(width=options.width, num_res=options.num_res, head_channels=4, dropout=options.dropout)
+        self.clamp_gate = options.clamp_gate
+        self.multiscale_gate = options.multiscale_gate
+
+    def forward(self, image: torch.Tensor) -> Restored:
+        """Restore `image`, (B, 3, H, W) with H and W multiples of 4, at 1/4, 1/2 and full size."""
+        inputs, heads = self.predict(image)
+        images, gates = [], []
+        for scale, (scaled, head) in enumerate(zip(inputs, heads, strict=True)):
+            residual = head[:, 1:]
+            if self.multiscale_gate or scale == len(heads) - 1:
+                gate = torch.sigmoid(head[:, :1])
+                if self.clamp_gate > 0:
+                    gate = gate.clamp_min(self.clamp_gate)
+                gates.append(gate)
+                residual = residual * gate
+            images.append(scaled + residual)
+        return Restored(images, gates)
