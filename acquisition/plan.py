@@ -1,0 +1,263 @@
+"""From what the user asked for to a complete plan: which rig, which groups, how many pairs, with which settings.
+
+Everything that can be refused is refused here, before a camera is touched or a file is made.
+"""
+
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from localblur.acquisition.camera import CameraSettings
+from localblur.acquisition.rig import RigSettings, SceneSettings, ShotKind, resolve_rig
+from localblur.acquisition.sources import SourceKind
+from localblur.common.errors import LocalblurError
+from localblur.common.settings import load_settings, read_yaml, validate
+from localblur.datasets.journal import JOURNAL_NAME, read_journal
+from localblur.datasets.recording import MANIFEST_NAME, ROLES, Recording, RecordingManifest, Role
+
+DEFAULT_SCENE = "scene-01"
+DEFAULT_COUNTS: dict[ShotKind, int] = {"scene": 10, "static": 8, "dark": 4, "flat": 4, "chart": 2}
+DEFAULT_EXPOSURE_MS: dict[Role, float] = {"B": 20.0, "S": 2.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureRequest:
+    """What the user asked for; None is "not said".
+
+    Attributes:
+        scene: name of the scene in the recording; with only `calibrate` none is captured.
+        look: simulated rigs: which scene stands in front of it, a name or a YAML file; empty for the scene's name.
+        calibrate: kinds of calibration to capture.
+        count: pairs that the group shall hold when done.
+        rig: seed or YAML file of the simulated rig.
+        textures, seed, overrides: of the simulated scene.
+        serials: camera serial numbers by role.
+        mirrored: the camera whose picture is to be flipped.
+    """
+
+    output: Path
+    source: SourceKind
+    scene: str | None = None
+    look: str = ""
+    calibrate: tuple[ShotKind, ...] = ()
+    count: int | None = None
+    exposures_ms: dict[Role, float | None] = field(default_factory=dict)
+    rig: str | None = None
+    preset: str | None = None
+    textures: str = "train"
+    seed: int = 0
+    overrides: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    bit_depth: int | None = None
+    serials: dict[Role, str | None] = field(default_factory=dict)
+    mirrored: Role | None = None
+    interval_ms: float = 0.0
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupPlan:
+    """One scene or calibration to capture, until it holds `count` pairs; `held` are there already."""
+
+    group: str
+    shot_kind: ShotKind
+    count: int
+    held: int
+    scene: SceneSettings | None
+
+    @property
+    def remaining(self) -> int:
+        """Pairs still to capture."""
+        return max(0, self.count - self.held)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapturePlan:
+    """Everything decided. `manifest` is that of the existing recording, None for a new one."""
+
+    output: Path
+    source: SourceKind
+    manifest: RecordingManifest | None
+    rig: RigSettings | None
+    groups: tuple[GroupPlan, ...]
+    camera_settings: dict[Role, CameraSettings]
+    serials: dict[Role, str]
+    interval_ms: float
+
+
+def make_plan(request: CaptureRequest) -> CapturePlan:
+    """Decide everything that was left open; an existing recording decides for itself.
+
+    Raises:
+        LocalblurError: if the request contradicts itself or the recording, or names what does not exist.
+    """
+    manifest = _existing_manifest(request.output)
+    if manifest is not None and manifest.settings.get("source") != request.source:
+        raise LocalblurError(
+            f"{request.output} was recorded with {_source_words(manifest.settings.get('source'))}, not with"
+            f" {_source_words(request.source)}; choose another --output"
+        )
+    rig = None if request.source == "cameras" else _decide_rig(request, manifest)
+    return CapturePlan(
+        output=request.output,
+        source=request.source,
+        manifest=manifest,
+        rig=rig,
+        groups=tuple(_plan_groups(request, simulated=rig is not None)),
+        camera_settings=_camera_settings(request, manifest),
+        serials=_decide_serials(request, manifest),
+        interval_ms=request.interval_ms,
+    )
+
+
+def _existing_manifest(output: Path) -> RecordingManifest | None:
+    if (output / MANIFEST_NAME).exists():
+        return Recording.open(output).manifest
+    if output.exists() and (not output.is_dir() or any(not path.name.startswith(".") for path in output.iterdir())):
+        raise LocalblurError(f"{output} exists and is no recording; choose another --output")
+    return None
+
+
+def _source_words(source: object) -> str:
+    return {"cameras": "real cameras", "simulate": "--simulate", "emulate": "--emulate"}.get(str(source), str(source))
+
+
+def _decide_rig(request: CaptureRequest, manifest: RecordingManifest | None) -> RigSettings:
+    seed, given = _given_rig(request)
+    if manifest is None:
+        if given is not None:
+            return given
+        said = {name: value for name, value in _rig_options(request, seed).items() if value is not None}
+        return resolve_rig(**said)
+    stored = validate(RigSettings, manifest.rig, f"{request.output}: rig")
+    wanted = given.model_dump() if given is not None else _rig_options(request, seed)
+    differing = {name: value for name, value in wanted.items() if value is not None and value != getattr(stored, name)}
+    if differing:
+        name, value = next(iter(differing.items()))
+        raise LocalblurError(
+            f"{request.output} belongs to a rig with {name}={_short(getattr(stored, name))}, not {_short(value)}; leave"
+            " the option out to use the stored rig, or choose another --output"
+        )
+    return stored
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _given_rig(request: CaptureRequest) -> tuple[int | None, RigSettings | None]:
+    if request.rig is None:
+        return None, None
+    if request.rig.isdigit():
+        return int(request.rig), None
+    options = _rig_options(request, None)
+    said = ", ".join(name for name, value in options.items() if value is not None)
+    if said:
+        raise LocalblurError(f"--rig {request.rig} is a complete rig; set {said} in that file instead of by option")
+    return None, validate(RigSettings, read_yaml(Path(request.rig)), request.rig)
+
+
+def _rig_options(request: CaptureRequest, seed: int | None) -> dict[str, Any]:
+    width, height = request.size or (None, None)
+    return {
+        "seed": seed,
+        "width": width,
+        "height": height,
+        "preset": request.preset,
+        "bit_depth": request.bit_depth,
+        "exposure_long_ms": request.exposures_ms.get("B"),
+        "exposure_short_ms": request.exposures_ms.get("S"),
+    }
+
+
+def _plan_groups(request: CaptureRequest, *, simulated: bool) -> list[GroupPlan]:
+    plans = []
+    for kind in request.calibrate:
+        settings = (
+            SceneSettings(name="calibration", seed=request.seed, textures=request.textures) if simulated else None
+        )
+        plans.append(_plan_group(request, f"calibration/{kind}", kind, settings))
+    if request.scene is not None or request.look or not request.calibrate:
+        look_is_name = request.look and not _is_yaml(request.look)
+        name = request.scene or (request.look if look_is_name else DEFAULT_SCENE)
+        settings = _scene_settings(request, name) if simulated else None
+        plans.append(_plan_group(request, f"scenes/{name}", "scene", settings))
+    return plans
+
+
+def _is_yaml(text: str) -> bool:
+    return Path(text).suffix in (".yaml", ".yml")
+
+
+def _scene_settings(request: CaptureRequest, name: str) -> SceneSettings:
+    look = request.look or name
+    values = {"name": name, "textures": request.textures, "seed": zlib.crc32(f"{look}/{request.seed}".encode())}
+    return load_settings(SceneSettings, Path(look) if _is_yaml(look) else None, request.overrides, values)
+
+
+def _plan_group(request: CaptureRequest, group: str, shot_kind: ShotKind, scene: SceneSettings | None) -> GroupPlan:
+    count, held = request.count or DEFAULT_COUNTS[shot_kind], 0
+    path = request.output / group / JOURNAL_NAME
+    if path.exists():
+        journal = read_journal(path)
+        held = len(journal.pairs)
+        if held and not request.resume:
+            raise LocalblurError(
+                f"{request.output} holds {held} pairs of {group} already; pass --resume to continue it, or choose"
+                " another --scene"
+            )
+        stored = next((start["scene"] for start in journal.starts if start.get("scene")), None)
+        if held and scene is not None and stored is not None:
+            _refuse_other_scene(group, validate(SceneSettings, stored, str(path)), scene)
+    return GroupPlan(group=group, shot_kind=shot_kind, count=count, held=held, scene=scene)
+
+
+def _refuse_other_scene(group: str, stored: SceneSettings, wanted: SceneSettings) -> None:
+    for name in SceneSettings.model_fields:
+        if getattr(stored, name) != getattr(wanted, name):
+            raise LocalblurError(
+                f"{group} was begun with {name}={_short(getattr(stored, name))}, not {_short(getattr(wanted, name))};"
+                " repeat the options it was begun with, or choose another --scene"
+            )
+
+
+def _camera_settings(request: CaptureRequest, manifest: RecordingManifest | None) -> dict[Role, CameraSettings]:
+    settings = {}
+    for role in ROLES:
+        stored = manifest.cameras[role] if manifest is not None else None
+        exposure = request.exposures_ms.get(role)
+        if exposure is None:
+            exposure = stored.exposure_ms if stored is not None else DEFAULT_EXPOSURE_MS[role]
+        width, height = request.size or ((stored.width, stored.height) if stored is not None else (None, None))
+        depth = request.bit_depth or (stored.bit_depth if stored is not None else 12)
+        mirrored = manifest.settings.get("mirrored") if manifest is not None else request.mirrored
+        values = {"exposure_ms": exposure, "width": width, "height": height, "bit_depth": depth}
+        settings[role] = validate(CameraSettings, {**values, "mirrored": mirrored == role}, f"camera {role}")
+    if settings["S"].exposure_ms >= settings["B"].exposure_ms:
+        raise LocalblurError(
+            f"the short exposure ({settings['S'].exposure_ms} ms) must be below the long one"
+            f" ({settings['B'].exposure_ms} ms); see --exposure-long and --exposure-short"
+        )
+    return settings
+
+
+def _decide_serials(request: CaptureRequest, manifest: RecordingManifest | None) -> dict[Role, str]:
+    serials: dict[Role, str] = {}
+    for role in ROLES:
+        serial = request.serials.get(role)
+        if serial is None and manifest is not None:
+            serial = manifest.cameras[role].serial
+        if serial is not None:
+            serials[role] = serial
+    if request.source == "cameras" and len(serials) < len(ROLES):
+        raise LocalblurError(
+            "two cameras are needed: name them with --blur SERIAL (long exposure) and --sharp SERIAL (short exposure),"
+            " or use --simulate or --emulate; `capture --list` shows what is connected"
+        )
+    if len(serials) == len(ROLES) and serials["B"] == serials["S"]:
+        raise LocalblurError(
+            f"--blur and --sharp name the same camera {serials['B']}; two are needed, `capture --list` shows all"
+        )
+    return serials
