@@ -18,6 +18,9 @@ from localblur.common.files import atomic_path
 if TYPE_CHECKING:
     import torch
 
+# damage is put in words here; OpenCV would print lines of its own beside them
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[Any]
 """uint8 or uint16."""
@@ -82,6 +85,8 @@ def write_image(path: Path, image: npt.NDArray[Any]) -> None:
         if suffix in TIFF_SUFFIXES:
             tifffile.imwrite(temporary, image, photometric="rgb" if image.ndim == 3 else "minisblack")
         elif suffix in IMAGE_SUFFIXES:
+            if image.dtype == np.uint16 and suffix not in PNG_SUFFIXES:
+                raise LocalblurError(f"cannot write {path}: {suffix} holds 8 bits, 16-bit images need .png or .tif")
             ordered = image if image.ndim == 2 else image[..., ::-1]
             done, encoded = cv2.imencode(suffix, np.ascontiguousarray(ordered))
             if not done:
@@ -168,7 +173,7 @@ def _decode(path: Path) -> IntArray:
         raise LocalblurError(f"no image {path}")
     try:
         if path.suffix.lower() in TIFF_SUFFIXES:
-            image = np.asarray(tifffile.imread(path))
+            image = _read_tiff(path)
         else:
             raw = np.fromfile(path, np.uint8)
             decoded = cv2.imdecode(raw, _flags(path)) if raw.size else None
@@ -182,6 +187,17 @@ def _decode(path: Path) -> IntArray:
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or channels > 4 or 0 in image.shape:
         raise LocalblurError(f"image {path} must be 8 or 16 bit gray or RGB, got {image.dtype} {image.shape}")
+    return image
+
+
+def _read_tiff(path: Path) -> npt.NDArray[Any]:
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        axes, image = series.axes, np.asarray(series.asarray())
+    if axes == "SYX":  # colour planes one after the other
+        return np.moveaxis(image, 0, 2)
+    if axes not in ("YX", "YXS"):
+        raise LocalblurError(f"TIFF {path} holds a stack of pictures (axes {axes}, {image.shape}); split it into files")
     return image
 
 
