@@ -1,0 +1,129 @@
+"""LBAG against outputs of the published code, and the table of networks."""
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from localblur.common.errors import LocalblurError
+from localblur.training.networks.base import parameter_count
+from localblur.training.networks.table import NETWORKS, network_entry
+
+TOLERANCE = 2e-4
+HEAD_BIASES = ("ConvsOut.0.main.0.bias", "ConvsOut.1.main.0.bias", "feat_extract.5.main.0.bias")
+
+
+def golden_weight(key, shape):
+    """A tensor that is a function of its key and shape alone (golden/README.md, section 1)."""
+    count = int(np.prod(shape))
+    phase = (zlib.crc32(key.encode()) % 1000) / 1000 * 2 * np.pi
+    wave = np.sin(0.7 * np.arange(count) + phase)
+    values = wave / np.sqrt(count / shape[0]) if len(shape) >= 2 else 0.01 * wave
+    return torch.from_numpy(values.reshape(shape).astype(np.float32))
+
+
+def golden_input():
+    c, h, w = np.ogrid[:3, :64, :96]
+    image = 0.5 + 0.5 * np.sin(0.05 * h * (c + 1) + 0.031 * w + c)
+    return torch.from_numpy(image.astype(np.float32))[None]
+
+
+def filled(options=None):
+    network = NETWORKS["lbag"](options)
+    network.load_state_dict({key: golden_weight(key, tuple(t.shape)) for key, t in network.state_dict().items()})
+    return network.eval()
+
+
+def close(tensor, expected):
+    np.testing.assert_allclose(tensor.numpy(), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def golden(shared):
+    return np.load(shared / "golden" / "lbag.npz")
+
+
+@torch.no_grad()
+def test_all_scales_and_gates_equal_the_published_network(golden):
+    restored = filled()(golden_input())
+    for scale, image, gate in zip("421", restored.images, restored.gates, strict=True):
+        close(image, golden[f"out_s{scale}"])
+        close(gate, golden[f"gate_s{scale}"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("clamp", "prefix"), [(0.1, "biased"), (0.0, "biased_noclamp")])
+def test_gates_are_clamped_from_below_as_published(golden, clamp, prefix):
+    network = filled({"clamp_gate": clamp})
+    state = network.state_dict()
+    for name in HEAD_BIASES:
+        state[name][0] = -2.2
+    restored = network(golden_input())
+    close(restored.images[-1], golden[f"{prefix}_out_s1"])
+    for scale, gate in zip("421", restored.gates, strict=True):
+        if f"{prefix}_gate_s{scale}" in golden:
+            close(gate, golden[f"{prefix}_gate_s{scale}"])
+    on_clamp = float((restored.gates[-1] == 0.1).float().mean())
+    assert 0.5 < on_clamp < 0.75 if clamp else on_clamp == 0
+
+
+def test_keys_and_shapes_are_those_of_published_checkpoints(shared):
+    expected = json.loads((shared / "golden" / "lbag.keys.json").read_text())
+    own = NETWORKS["lbag"]().state_dict()
+    assert list(own) == list(expected)
+    assert all(list(own[key].shape) == expected[key]["shape"] for key in expected)
+
+
+def test_parameter_counts():
+    assert parameter_count(NETWORKS["lbag"]()) == 16_109_670
+    assert parameter_count(NETWORKS["lbag-small"]()) == 930_998
+
+
+@torch.no_grad()
+def test_the_image_passes_unchanged_where_the_residual_is_zero():
+    network = NETWORKS["lbag-small"]({"width": 8, "num_res": 1})
+    for name in HEAD_BIASES:
+        network.get_parameter(name).zero_()
+        network.get_parameter(name.replace("bias", "weight")).zero_()
+    image = torch.rand(2, 3, 32, 48)
+    restored = network(image)
+    for step, restored_image in zip((4, 2, 1), restored.images, strict=True):
+        torch.testing.assert_close(restored_image, image[..., ::step, ::step], rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_a_single_gate_when_only_the_finest_scale_has_one():
+    network = NETWORKS["lbag-small"]({"width": 8, "num_res": 1, "multiscale_gate": False})
+    restored = network(torch.rand(1, 3, 32, 32))
+    assert [tuple(gate.shape) for gate in restored.gates] == [(1, 1, 32, 32)]
+    assert len(restored.images) == 3
+
+
+def test_dropout_acts_in_training_only():
+    torch.manual_seed(0)
+    network = NETWORKS["lbag-small"]({"width": 8, "num_res": 1, "dropout": 0.5})
+    image = torch.rand(1, 3, 32, 32)
+    network.train()
+    assert not torch.equal(network(image).images[-1], network(image).images[-1])
+    network.eval()
+    assert torch.equal(network(image).images[-1], network(image).images[-1])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 30, 32), (1, 3, 32, 33), (1, 1, 32, 32), (3, 32, 32)])
+def test_sizes_the_network_cannot_take_are_refused_in_words(shape):
+    network = NETWORKS["lbag-small"]({"width": 8, "num_res": 1})
+    with pytest.raises(ValueError, match="multiples of 4"):
+        network(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("options", [{"widht": 32}, {"width": 30}, {"num_res": 0}, {"clamp_gate": 1.0}])
+def test_wrong_options_are_named(options):
+    with pytest.raises(LocalblurError, match=next(iter(options))):
+        NETWORKS["lbag"](options)
+
+
+def test_an_unknown_network_is_refused_with_the_known_ones():
+    with pytest.raises(LocalblurError, match="known networks: lbag, lbag-small"):
+        network_entry("lbga")
