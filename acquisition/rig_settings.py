@@ -221,6 +221,9 @@ def _draw_camera(
     rng: np.random.Generator, rig: RigSettings, k1: float, transmittance: float, amplification: float
 ) -> dict[str, object]:
     crosstalk = rng.uniform(0, 0.08, (3, 3))
+    # the cameras differ in colour; in brightness only as far as filter and exposure do not match
+    gain = rng.uniform(0.85, 1.15, 3)
+    gain *= SENSOR_RESPONSE / gain.mean()
     np.fill_diagonal(crosstalk, 0)
     crosstalk += np.diag(1 - crosstalk.sum(axis=1))
     unit = 1.0 if rig.bit_depth == 12 else 1 / 16
@@ -231,7 +234,7 @@ def _draw_camera(
         "p1": float(rng.uniform(-0.0005, 0.0005)),
         "p2": float(rng.uniform(-0.0005, 0.0005)),
         "crosstalk": tuple(crosstalk.ravel().tolist()),
-        "channel_gain": tuple((rng.uniform(0.85, 1.15, 3) * SENSOR_RESPONSE).tolist()),
+        "channel_gain": tuple(gain.tolist()),
         "black_error_dn": tuple((rng.uniform(-1, 1, 3) * unit).tolist()),
         "vignetting": (
             float(rng.uniform(-0.28, -0.08)),

@@ -70,7 +70,7 @@ class RigTruth:
             LocalblurError: if the file is missing, damaged or something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
             return cls(**{k: v.astype(np.float32) if k in _FLOAT16 else v for k, v in arrays.items()})
         except Exception as error:  # numpy raises many kinds on damaged archives

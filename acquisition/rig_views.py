@@ -147,7 +147,8 @@ def _blur(image: FloatArray, sigma: float) -> FloatArray:
     return blurred
 
 
-def _sample(canvas: Canvas, image: FloatArray, look_at: Points, interpolation: int = cv2.INTER_CUBIC) -> FloatArray:
+def _sample(canvas: Canvas, image: FloatArray, look_at: Points, interpolation: int = cv2.INTER_LANCZOS4) -> FloatArray:
+    # OpenCV's bicubic (a = -0.75) leaves 57 dB between two views of one smooth scene, Lanczos 66 dB
     positions = canvas.from_scene(look_at).astype(np.float32)
     sampled: FloatArray = cv2.remap(image, positions, None, interpolation, borderMode=cv2.BORDER_REPLICATE)
     return sampled

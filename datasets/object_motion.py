@@ -28,7 +28,7 @@ MOVING_PX = 0.25
 _PATH_SAMPLES = 33
 
 
-class Path(Protocol):
+class MotionPath(Protocol):
     """Where an object is: `pose(time_ms)` is (x, y, angle in radians) of its centre."""
 
     def pose(self, time_ms: float) -> tuple[float, float, float]: ...
@@ -111,7 +111,7 @@ class MovingObject:
     """
 
     sprite: FloatArray
-    path: Path
+    path: MotionPath
 
     def __post_init__(self) -> None:
         if self.sprite.ndim != 3 or self.sprite.shape[2] != 4:

@@ -41,7 +41,8 @@ def fractal_field(rng: np.random.Generator, height: int, width: int, feature_px:
     scaled = (math.ceil(field.shape[1] * cell), math.ceil(field.shape[0] * cell))
     total = cv2.resize(field, scaled, interpolation=cv2.INTER_CUBIC)[:height, :width]
     total = total - total.mean()
-    return total / np.float32(max(float(total.std()), 1e-6))
+    normalised: FloatArray = total / np.float32(max(float(total.std()), 1e-6))
+    return normalised
 
 
 def fractal_noise(rng: np.random.Generator, height: int, width: int, feature_px: float) -> FloatArray:
@@ -123,7 +124,7 @@ def shapes(rng: np.random.Generator, height: int, width: int, feature_px: float)
 def palette(rng: np.random.Generator, count: int) -> npt.NDArray[np.uint8]:
     """Random sRGB-coded colours, uint8, shape (count, 3): mostly muted, dark to light, around a few hues."""
     hues = (rng.uniform(0, 180, 3)[rng.integers(0, 3, count)] + rng.normal(0, 8, count)) % 180
-    hsv = np.stack([hues, 255 * rng.beta(1.4, 3.6, count), 255 * rng.uniform(0.2, 0.97, count)], axis=1)
+    hsv = np.stack([hues, 190 * rng.beta(1.4, 3.2, count), 255 * rng.uniform(0.2, 0.97, count)], axis=1)
     colours: npt.NDArray[np.uint8] = cv2.cvtColor(hsv.astype(np.uint8)[None], cv2.COLOR_HSV2RGB)[0]
     return colours
 
