@@ -2,8 +2,11 @@
 
 import logging
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -38,6 +41,21 @@ def limit_threads() -> None:
     cv2.setNumThreads(1)
 
 
+def prepare_worker() -> None:
+    """Set up a worker process: one OpenCV thread, Ctrl-C left to the main process, and no life beyond it."""
+    limit_threads()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # a killed main process cannot tell its workers to go, and they would wait for tasks for ever
+        threading.Thread(target=_end_with, args=(parent.sentinel,), name="end with parent", daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
+
+
 @contextmanager
 def open_executor(workers: int, scheduler: str | None = None) -> Iterator[Executor | None]:
     """Yield an executor: a spawn-safe process pool, a Dask cluster (`scheduler` address), or None to run in place.
@@ -58,7 +76,7 @@ def open_executor(workers: int, scheduler: str | None = None) -> Iterator[Execut
         yield None
     else:
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=limit_threads)
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)
         try:
             yield pool
         finally:
