@@ -137,7 +137,21 @@ def test_shared_options_arrive_under_their_names():
     def work(**values):
         click.echo(repr(sorted(values.items())))
 
-    arguments = "-o out --set a.b=1 --set c=2 --workers 3 --seed 4 --device cpu --overwrite".split()
+    arguments = [
+        "-o",
+        "out",
+        "--set",
+        "a.b=1",
+        "--set",
+        "c=2",
+        "--workers",
+        "3",
+        "--seed",
+        "4",
+        "--device",
+        "cpu",
+        "--overwrite",
+    ]
     result = CliRunner().invoke(work, arguments)
     assert result.exit_code == 0
     assert result.output.strip() == repr(
