@@ -96,7 +96,7 @@ class Exposure:
         blurred = np.empty(self._sum.shape, np.uint8)
         for top in range(0, len(blurred), TILE_ROWS):
             rows = slice(top, top + TILE_ROWS)
-            blurred[rows] = self.response.encode(self._sum[rows] / self.count)
+            blurred[rows] = self.response.encode(self._sum[rows] / np.float32(self.count))
         return blurred
 
     def swing(self) -> Frame:
