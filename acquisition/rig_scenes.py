@@ -10,7 +10,8 @@ import numpy.typing as npt
 from localblur.acquisition.optics import Points
 from localblur.acquisition.rig_settings import SceneSettings
 from localblur.datasets.images import FloatArray, srgb_decode
-from localblur.datasets.object_motion import ArcPath, MovingObject
+from localblur.datasets.motion_paths import ArcPath
+from localblur.datasets.object_motion import MovingObject
 from localblur.datasets.scene_objects import SMALLEST_SPRITE_PX, make_sprite
 from localblur.datasets.textures import BackgroundKind, TextureSource
 

@@ -117,13 +117,12 @@ def _through_lens(backdrop: Backdrop, exposure: Exposure, psf_px: float) -> Floa
     if not exposure.patches:
         return ready
     image = ready.copy()
-    composed = exposure.over(backdrop.radiance)
     sigma = psf_px * backdrop.canvas.factor
     reach = _reach(sigma)
     for patch in exposure.patches:
         inner = _grown(patch.box, reach, image.shape)
         outer = _grown(inner, reach, image.shape)
-        soft = _blur(composed[outer[0] : outer[2], outer[1] : outer[3]], sigma)
+        soft = _blur(exposure.over_part(backdrop.radiance, outer), sigma)
         rows = slice(inner[0] - outer[0], inner[2] - outer[0])
         columns = slice(inner[1] - outer[1], inner[3] - outer[1])
         image[inner[0] : inner[2], inner[1] : inner[3]] = soft[rows, columns]

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import FloatArray
+from localblur.datasets.motion_paths import MotionPath
 
 Box = tuple[int, int, int, int]
 """(y0, x0, y1, x1), half open."""
@@ -26,76 +26,6 @@ DEFAULT_SPACING_PX = 1.0
 MOVING_PX = 0.25
 """An object whose fastest point travels less during an exposure counts as standing still."""
 _PATH_SAMPLES = 33
-
-
-class MotionPath(Protocol):
-    """Where an object is: `pose(time_ms)` is (x, y, angle in radians) of its centre."""
-
-    def pose(self, time_ms: float) -> tuple[float, float, float]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArcPath:
-    """A circular arc run through with constant acceleration; time 0 is its middle.
-
-    Attributes:
-        x, y: position at time 0.
-        heading: direction of motion at time 0, radians.
-        speed: px/ms at time 0.
-        acceleration: px/ms^2.
-        curvature: 1/px, change of heading per pixel travelled.
-        angle, spin: orientation at time 0 (radians) and its rate (radians/ms).
-    """
-
-    x: float
-    y: float
-    heading: float = 0.0
-    speed: float = 0.0
-    acceleration: float = 0.0
-    curvature: float = 0.0
-    angle: float = 0.0
-    spin: float = 0.0
-
-    def pose(self, time_ms: float) -> tuple[float, float, float]:
-        travelled = self.speed * time_ms + 0.5 * self.acceleration * time_ms**2
-        # the chord of the arc: sin(u)/u keeps a straight line exact
-        half_turn = 0.5 * self.curvature * travelled
-        chord = travelled * float(np.sinc(half_turn / np.pi))
-        direction = self.heading + half_turn
-        return (
-            self.x + chord * math.cos(direction),
-            self.y + chord * math.sin(direction),
-            self.angle + self.spin * time_ms,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class WanderPath:
-    """A smooth closed wander (one sine per axis): an object that stays in view for a video of any length.
-
-    Attributes:
-        x, y: its middle. reach_x, reach_y: amplitudes in px.
-        rate_x, rate_y: radians/ms. phase_x, phase_y: radians.
-        swing, swing_rate: amplitude (radians) and rate (radians/ms) of its rotation.
-    """
-
-    x: float
-    y: float
-    reach_x: float
-    reach_y: float
-    rate_x: float
-    rate_y: float
-    phase_x: float = 0.0
-    phase_y: float = 0.0
-    swing: float = 0.0
-    swing_rate: float = 0.0
-
-    def pose(self, time_ms: float) -> tuple[float, float, float]:
-        return (
-            self.x + self.reach_x * math.sin(self.rate_x * time_ms + self.phase_x),
-            self.y + self.reach_y * math.sin(self.rate_y * time_ms + self.phase_y),
-            self.swing * math.sin(self.swing_rate * time_ms),
-        )
 
 
 @dataclass(frozen=True)
@@ -197,12 +127,18 @@ class Exposure:
 
     def over(self, background: FloatArray) -> FloatArray:
         """Mean linear image, float32, shape (H, W, 3): the exposure over a background, which is not changed."""
-        image = background.copy()
+        return self.over_part(background, (0, 0, *background.shape[:2]))
+
+    def over_part(self, background: FloatArray, part: Box) -> FloatArray:
+        """As `over`, only inside the box `part` of the background: float32, shape (h, w, 3)."""
+        image = background[part[0] : part[2], part[1] : part[3]].copy()
         for patch in self.patches:
-            y0, x0, y1, x1 = patch.box
-            region = image[y0:y1, x0:x1]
-            region *= 1 - patch.layer[..., 3:]
-            region += patch.layer[..., :3]
+            if _touch(patch.box, part):
+                common = _common(patch.box, part)
+                layer = patch.layer[_within(common, patch.box)]
+                region = image[_within(common, part)]
+                region *= 1 - layer[..., 3:]
+                region += layer[..., :3]
         return image
 
     def coverage(self, height: int, width: int) -> FloatArray:
@@ -333,8 +269,12 @@ def _hide(sprite: FloatArray, where: Box, front_alpha: FloatArray, front: Box) -
     """Remove from `sprite` what a sprite in front of it covers."""
     if not _touch(where, front):
         return
-    common = max(where[0], front[0]), max(where[1], front[1]), min(where[2], front[2]), min(where[3], front[3])
+    common = _common(where, front)
     sprite[_within(common, where)] *= 1 - front_alpha[_within(common, front)][..., None]
+
+
+def _common(a: Box, b: Box) -> Box:
+    return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
 
 
 def _within(inner: Box, outer: Box) -> tuple[slice, slice]:

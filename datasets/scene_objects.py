@@ -9,7 +9,8 @@ import numpy as np
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import FloatArray
-from localblur.datasets.object_motion import MovingObject, WanderPath
+from localblur.datasets.motion_paths import WanderPath
+from localblur.datasets.object_motion import MovingObject
 from localblur.datasets.procedural import DARKEST
 from localblur.datasets.textures import TextureSource
 

@@ -116,9 +116,11 @@ class TextureSource:
         """Pictures hung on a procedural wall, each near its own resolution and a little askew."""
         wall = _draw(rng, {"leaves": 0.6, "shapes": 0.2, "noise": 0.2})
         canvas = PROCEDURAL[wall](rng, height, width, feature_px)
-        for _ in range(min(60, max(4, round(height * width / (330 * feature_px) ** 2))) if self.photographs else 0):
-            path = self.photographs[int(rng.integers(len(self.photographs)))]
-            scale = rng.uniform(0.8, 1.25) * feature_px
+        panels = min(2 * len(self.photographs), max(4, round(height * width / (330 * feature_px) ** 2)))
+        turn = rng.permutation(len(self.photographs))
+        for number in range(panels):
+            path = self.photographs[int(turn[number % len(turn)])]
+            scale = rng.uniform(0.8, LARGEST_ENLARGEMENT) * feature_px
             rows, columns = photographs.load_coded(path).shape[:2]
             panel_height = int(min(rows * scale, height * 0.6) * rng.uniform(0.6, 1))
             panel_width = int(min(columns * scale, width * 0.6) * rng.uniform(0.6, 1))

@@ -6,7 +6,8 @@ import numpy.typing as npt
 import pytest
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.object_motion import ArcPath, MovingObject, WanderPath, integrate, render_frames
+from localblur.datasets.motion_paths import ArcPath, WanderPath
+from localblur.datasets.object_motion import MovingObject, integrate, render_frames
 from localblur.datasets.scene_objects import SHAPES, make_sprite, silhouette, video_objects
 from localblur.datasets.textures import TextureSource
 
