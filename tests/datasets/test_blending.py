@@ -1,0 +1,69 @@
+"""Averaging frames in linear light."""
+
+import numpy as np
+import pytest
+
+from localblur.common.errors import LocalblurError
+from localblur.datasets.blending import CAMERA_RESPONSES, Exposure
+from localblur.datasets.images import srgb_decode, srgb_encode
+
+SRGB = CAMERA_RESPONSES["srgb"]
+
+
+def test_frames_of_another_size_are_refused():
+    exposure = Exposure(SRGB)
+    exposure.add(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(LocalblurError, match="cannot be averaged"):
+        exposure.add(np.zeros((8, 9, 3), np.uint8))
+
+
+def test_nothing_exposed_is_refused():
+    with pytest.raises(LocalblurError, match="nothing was exposed"):
+        Exposure(SRGB).blurred()
+    with pytest.raises(LocalblurError, match="not tracked"):
+        Exposure(SRGB).swing()
+
+
+@pytest.mark.parametrize("name", sorted(CAMERA_RESPONSES))
+def test_every_code_survives_decoding_and_encoding(name):
+    response, codes = CAMERA_RESPONSES[name], np.arange(256, dtype=np.uint8)[None]
+    np.testing.assert_array_equal(response.encode(response.decode(codes)), codes)
+
+
+def test_black_and_white_average_to_half_the_light_not_half_the_code():
+    exposure = Exposure(SRGB)
+    for level in (0, 255):
+        exposure.add(np.full((4, 4, 3), level, np.uint8))
+    assert np.unique(exposure.blurred()).tolist() == [188]  # srgb_encode(0.5) * 255 = 187.5
+    exposure = Exposure(CAMERA_RESPONSES["gamma2.2"])
+    for level in (0, 255):
+        exposure.add(np.full((4, 4, 3), level, np.uint8))
+    assert np.unique(exposure.blurred()).tolist() == [186]  # 255 * 0.5 ** (1 / 2.2) = 186.1
+
+
+def test_a_still_scene_stays_as_it_is(rng):
+    frame, exposure = rng.integers(0, 256, (37, 41, 3), dtype=np.uint8), Exposure(SRGB)
+    for _ in range(13):
+        exposure.add(frame)
+    np.testing.assert_array_equal(exposure.blurred(), frame)
+
+
+def test_the_average_agrees_with_the_closed_form(rng):
+    frames = rng.integers(0, 256, (11, 50, 60, 3), dtype=np.uint8)
+    exposure = Exposure(SRGB)
+    for frame in frames:
+        exposure.add(frame)
+    exact = np.rint(255 * srgb_encode(srgb_decode(frames / 255).mean(axis=0)))
+    difference = np.abs(exposure.blurred() - exact)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.005
+
+
+def test_the_swing_is_what_a_pixel_went_through():
+    exposure = Exposure(SRGB, presmooth_px=0.5)
+    for level in (100, 130, 90):
+        frame = np.full((20, 20, 3), 50, np.uint8)
+        frame[:, 10:] = level
+        exposure.add(frame)
+    assert exposure.swing()[10, 18].tolist() == [40, 40, 40]
+    assert exposure.swing()[10, 2].tolist() == [0, 0, 0]

@@ -1,0 +1,52 @@
+"""Windows over the frames of a video."""
+
+from pathlib import Path
+
+import pytest
+
+from localblur.common.errors import LocalblurError
+from localblur.datasets.frame_windows import odd_lengths, place_windows, spread, titles
+from localblur.datasets.video import Shot
+
+SHOTS = [Shot(0, 30, 96, 160), Shot(30, 35, 96, 160), Shot(35, 80, 96, 160)]
+
+
+@pytest.mark.parametrize("bounds", [(10, 10), (13, 7), (1, 2)])
+def test_ranges_without_an_odd_number_are_refused(bounds):
+    with pytest.raises(LocalblurError, match="odd number"):
+        odd_lengths(*bounds)
+
+
+def test_a_source_given_twice_is_refused():
+    with pytest.raises(LocalblurError, match="twice"):
+        titles([Path("a.mp4"), Path("a.mp4")])
+
+
+def test_equal_names_are_told_apart():
+    assert list(titles([Path("x/a.mp4"), Path("y/a.mp4"), Path("b.mkv")]).values()) == ["a", "a-2", "b"]
+
+
+@pytest.mark.parametrize("stride", [None, 4, 20])
+def test_no_window_crosses_a_cut_and_each_shot_is_a_scene(stride):
+    windows = place_windows("clip", SHOTS, odd_lengths(7, 13), stride, seed=3)
+    for window in windows:
+        shot = SHOTS[int(window.scene.removeprefix("clip_shot")) - 1]
+        assert shot.start <= window.start < window.middle < window.stop <= shot.stop
+        assert window.length in (7, 9, 11, 13)
+        assert window.middle - window.start == window.stop - 1 - window.middle
+    assert {window.scene for window in windows} == {"clip_shot1", "clip_shot3"}
+    assert len({window.length for window in windows}) > 1
+    assert len({(window.scene, window.name) for window in windows}) == len(windows)
+
+
+def test_windows_depend_on_the_seed_alone():
+    first = place_windows("clip", SHOTS, odd_lengths(7, 13), None, seed=1)
+    assert place_windows("clip", SHOTS, odd_lengths(7, 13), None, seed=1) == first
+    assert place_windows("clip", SHOTS, odd_lengths(7, 13), None, seed=2) != first
+
+
+def test_a_limit_spreads_over_everything():
+    assert spread(range(100), 5) == [0, 25, 50, 74, 99]
+    assert spread(range(3), 5) == [0, 1, 2]
+    assert spread(range(3), None) == [0, 1, 2]
+    assert spread(range(9), 1) == [0]

@@ -1,0 +1,161 @@
+"""Reading videos and folders of frames, and finding cuts."""
+
+import wave
+
+import cv2
+import numpy as np
+import pytest
+
+from localblur.common.errors import LocalblurError
+from localblur.datasets.images import write_image
+from localblur.datasets.video import Shot, find_cuts, frame_rate, read_frames, survey
+
+QUARTER_TURN_CLOCKWISE = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
+"""What a phone held upright writes: ISO/IEC 14496-12 maps (p, q) to (-q, p)."""
+
+
+def one_line(caught) -> str:
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_missing_video_is_named(tmp_path):
+    with pytest.raises(LocalblurError) as caught:
+        list(read_frames(tmp_path / "none.mp4"))
+    assert "none.mp4 does not exist" in one_line(caught)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all" * 100])
+def test_what_is_no_video_is_refused(tmp_path, content):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(content)
+    for read in (lambda: list(read_frames(path)), lambda: survey(path), lambda: frame_rate(path)):
+        with pytest.raises(LocalblurError) as caught:
+            read()
+        assert "clip.mp4" in one_line(caught)
+
+
+def test_a_file_with_sound_alone_is_refused(tmp_path):
+    path = tmp_path / "sound.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(1600))
+    with pytest.raises(LocalblurError, match="no video stream") as caught:
+        survey(path)
+    one_line(caught)
+
+
+def test_a_video_without_frames_is_refused(tmp_path, write_video):
+    path = write_video(tmp_path / "empty.mkv", [])
+    with pytest.raises(LocalblurError, match="no frames|cannot open|damaged"):
+        survey(path)
+
+
+def test_a_truncated_video_keeps_its_readable_frames(tmp_path, write_video, moving_frames):
+    path = write_video(tmp_path / "clip.mkv", moving_frames(20))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    found = survey(path)
+    assert 5 < found.frame_count < 20
+    assert found.problem is None or "truncated or damaged after frame" in found.problem
+
+
+def test_a_damaged_frame_ends_the_video_with_a_message(tmp_path, write_video, moving_frames):
+    path = write_video(tmp_path / "clip.mkv", moving_frames(20))
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 5000] = bytes(5000)
+    path.write_bytes(content)
+    found = survey(path)
+    assert found.frame_count < 20
+    assert found.problem is None or "\n" not in found.problem
+
+
+def test_an_index_that_was_never_written_is_refused(tmp_path, write_video, moving_frames):
+    path = write_video(tmp_path / "clip.mp4", moving_frames(10), codec="mpeg4", pixel_format="yuv420p")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])  # the index of an MP4 comes last
+    with pytest.raises(LocalblurError, match=r"clip\.mp4"):
+        survey(path)
+
+
+def test_a_folder_without_pictures_or_with_a_corrupt_one_is_refused(tmp_path):
+    with pytest.raises(LocalblurError, match="holds no pictures"):
+        list(read_frames(tmp_path))
+    write_image(tmp_path / "1.png", np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes()[:40])
+    with pytest.raises(LocalblurError, match=r"2\.png") as caught:
+        list(read_frames(tmp_path))
+    one_line(caught)
+    assert "2.png" in str(survey(tmp_path).problem)
+
+
+def test_lossless_frames_come_back_bit_for_bit(tmp_path, write_video, moving_frames):
+    frames = moving_frames(7)
+    path = write_video(tmp_path / "clip.mkv", frames, rate=240)
+    np.testing.assert_array_equal(list(read_frames(path)), frames)
+    assert frame_rate(path) == 240
+
+
+def test_pictures_of_a_folder_come_in_natural_order_and_8_bit(tmp_path):
+    for number in (10, 9, 1):
+        write_image(tmp_path / f"f{number}.png", np.full((8, 8, 3), number * 257, np.uint16))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    assert [int(frame[0, 0, 0]) for frame in read_frames(tmp_path)] == [1, 9, 10]
+    assert np.isnan(frame_rate(tmp_path))
+
+
+def test_frames_are_turned_upright(tmp_path, write_video, rng):
+    image = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    path = write_video(
+        tmp_path / "turned.mov", [image], codec="png", pixel_format="rgb24", matrix=QUARTER_TURN_CLOCKWISE
+    )
+    np.testing.assert_array_equal(next(read_frames(path)), np.rot90(image, -1))
+    assert survey(path).shots == [Shot(0, 1, 64, 48)]
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"), [("ffv1", "yuv444p"), ("mjpeg", "yuvj444p"), ("ffv1", "yuv444p10le")]
+)
+def test_video_levels_become_full_range(tmp_path, write_video, codec, pixel_format):
+    ramp = np.repeat(np.linspace(0, 255, 64).round().astype(np.uint8)[None, :, None], 48, axis=0).repeat(3, axis=2)
+    path = write_video(tmp_path / "ramp.mkv", [ramp], codec=codec, pixel_format=pixel_format)
+    assert np.abs(next(read_frames(path)).astype(int) - ramp).max() <= 4
+
+
+def test_a_change_of_frame_size_begins_a_new_shot(tmp_path, moving_frames):
+    small, large = moving_frames(3), moving_frames(4, size=(96, 192))
+    stream = b"".join(cv2.imencode(".jpg", frame)[1].tobytes() for frame in [*small, *large])
+    path = tmp_path / "resized.mjpeg"
+    path.write_bytes(stream)
+    folder = tmp_path / "frames"
+    for index, frame in enumerate([*small, *large]):
+        write_image(folder / f"{index}.png", frame)
+    for source in (path, folder):
+        assert survey(source).shots == [Shot(0, 3, 96, 160), Shot(3, 7, 96, 192)]
+        assert [frame.shape[1] for frame in read_frames(source)] == [160] * 3 + [192] * 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "cuts"),
+    [
+        ([0.0], []),
+        ([0, 3, 3, 3, 60, 3, 3], [4]),
+        ([0, 18, 19, 20, 20, 19, 18], []),  # a fast pan
+        ([0, 18, 19, 20, 60, 7, 8, 9], [4]),  # a cut at the end of a pan
+        ([0, 0, 0, 5, 0, 0], []),  # a small change in a still picture
+        ([0, 1, 50, 1, 1, 1, 55, 1], [2, 6]),
+    ],
+)
+def test_hard_cuts_stand_out_from_their_neighbours(changes, cuts):
+    assert find_cuts(np.array(changes, float)) == cuts
+
+
+def test_a_cut_is_found_in_pictures(tmp_path, write_video, moving_frames):
+    path = write_video(tmp_path / "clip.mkv", [*moving_frames(9), *moving_frames(8, level=190)])
+    assert [(shot.start, shot.stop) for shot in survey(path).shots] == [(0, 9), (9, 17)]
+
+
+def test_the_cuts_of_real_video_are_found(shared):
+    assert [shot.start for shot in survey(shared / "data/video/bikes.mp4").shots] == [0, 30, 76, 137, 187, 242]
+    assert len(survey(shared / "data/video/bigbuckbunny.mp4").shots) == 1
