@@ -89,7 +89,7 @@ def write_arrays(path: Path, arrays: Arrays, content: dict[str, Any]) -> None:
 def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """Read what `write_arrays` wrote; torn or foreign files are a `LocalblurError`."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         content = json.loads(arrays.pop("meta").tobytes())
         if (content.pop("format"), content.pop("version")) != (PART_FORMAT, PART_VERSION):
