@@ -1,0 +1,228 @@
+"""The command `train-lbag`, on a small pairs file."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from localblur.datasets.pair import Pair, PairInfo
+from localblur.datasets.store import PairsWriter, StoreHeader
+from localblur.training.checkpoint import load_model, load_state
+from localblur.training.run_log import read_log
+from localblur.training.train_lbag import main
+
+SMALL = (
+    "steps=4",
+    "network.options.width=8",
+    "network.options.num_res=1",
+    "data.patch_px=48",
+    "data.batch=2",
+    "schedule.warmup_steps=1",
+    "validation.patch_px=48",
+    "validation.samples=2",
+    "checkpoint_every_steps=1",
+)
+
+
+def write_pairs(path, splits=("train", "train", "val"), seed=0, masked=True):
+    random = np.random.default_rng(seed)
+    with PairsWriter(path, StoreHeader(encoding="srgb", bit_depth=8)) as writer:
+        for number, split in enumerate(splits):
+            coarse = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            sharp = cv2.resize(coarse, (64, 64), interpolation=cv2.INTER_CUBIC)
+            blurred, mask = sharp.copy(), np.zeros((64, 64), np.uint8)
+            blurred[20:40, 10:50], mask[20:40, 10:50] = cv2.blur(sharp, (9, 1))[20:40, 10:50], 255
+            pair = Pair(
+                scene=f"scene{number}",
+                info=PairInfo(name="00"),
+                blurred=blurred,
+                sharp=sharp,
+                mask=mask if masked else None,
+            )
+            writer.add(pair, split)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.h5")
+
+
+def call(*arguments, small=True):
+    sets = [item for setting in SMALL for item in ("--set", setting)] if small else []
+    return CliRunner().invoke(main, [*map(str, arguments), *sets])
+
+
+def one_line(result):
+    lines = [line for line in result.output.splitlines() if "error" in line]
+    assert result.exit_code == 1, result.output
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path, pairs):
+    assert "nothing.h5" in one_line(call(tmp_path / "nothing.h5", "--recipe", "lbag-small", "-o", tmp_path / "run"))
+    text = tmp_path / "text.h5"
+    text.write_text("no HDF5")
+    assert "text.h5" in one_line(call(text, "--recipe", "lbag-small", "-o", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_without_training_pairs_is_refused(tmp_path):
+    path = write_pairs(tmp_path / "test.h5", splits=("test",))
+    assert "train split" in one_line(call(path, "--recipe", "lbag-small", "-o", tmp_path / "run"))
+
+
+def test_patches_larger_than_the_pictures_are_refused(tmp_path, pairs):
+    line = one_line(call(pairs, "--recipe", "lbag-small", "-o", tmp_path / "run", small=False))
+    assert "64x64" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--recipe", "lbag-tiny"), "known recipes: lbag, lbag-small"),
+        (("--recipe", "lbag-small", "--set", "optimizer.rate=1"), "optimizer.rate"),
+        (("--recipe", "lbag-small", "--device", "gpu"), "unknown device"),
+        (("--recipe", "lbag-small", "--config", "missing.yaml"), "missing.yaml"),
+        (("--recipe", "lbag-small", "--resume", "--overwrite"), "give one of them"),
+    ],
+)
+def test_wrong_arguments_are_one_line(tmp_path, pairs, arguments, message):
+    assert message in one_line(call(pairs, "-o", tmp_path / "run", *arguments))
+    assert not (tmp_path / "run").exists()
+
+
+def test_usage_errors_exit_with_2(tmp_path):
+    assert CliRunner().invoke(main, ["-o", str(tmp_path / "run")]).exit_code == 2
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, pairs):
+    run = tmp_path_factory.mktemp("runs") / "run"
+    result = call(pairs, "--recipe", "lbag-small", "-o", run, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    return run, result.output
+
+
+def test_a_run_leaves_models_checkpoint_and_log(finished):
+    run, output = finished
+    assert "finished at step 4 of 4" in output
+    assert "validation weighted PSNR" in output
+    for name in ("best", "last"):
+        _, card = load_model(run / name)
+        assert (card.network, card.options["width"], card.recipe["seed"]) == ("lbag-small", 8, 3)
+    assert load_state(run / "checkpoint.pt")["step"] == 4
+    assert {record["kind"] for record in read_log(run)} == {"train", "validation"}
+    about = json.loads((run / "run.json").read_text())
+    assert about["settings"]["recipe"] == "lbag-small"
+    assert about["data_fingerprint"] == load_model(run)[1].data_fingerprint
+
+
+def test_an_existing_run_is_not_replaced_by_accident(finished, pairs):
+    run, _ = finished
+    before = (run / "checkpoint.pt").read_bytes()
+    assert "exists already" in one_line(call(pairs, "--recipe", "lbag-small", "-o", run))
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_finished_run_resumed_says_so(finished, pairs):
+    run, _ = finished
+    before = load_state(run / "checkpoint.pt")
+    result = call(pairs, "--resume", "-o", run, small=False)
+    assert result.exit_code == 0, result.output
+    assert "finished at step 4 of 4" in result.output
+    after = load_state(run / "checkpoint.pt")
+    assert all(torch.equal(before["module"][key], after["module"][key]) for key in before["module"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--recipe", "lbag"), "was trained with recipe lbag-small"),
+        (("--set", "network.name=lbag"), "network.name was 'lbag-small'"),
+        (("--set", "optimizer.lr=1"), "optimizer.lr was"),
+        (("--seed", "4"), "seed was 3, now 4"),
+    ],
+)
+def test_a_run_is_not_resumed_as_something_else(finished, pairs, arguments, message):
+    run, _ = finished
+    before = (run / "checkpoint.pt").read_bytes()
+    assert message in one_line(call(pairs, "--resume", "-o", run, *arguments, small=False))
+    assert (run / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_run_is_not_resumed_on_other_pairs(finished, tmp_path):
+    run, _ = finished
+    other = write_pairs(tmp_path / "other.h5", splits=("train", "val"))
+    assert "other pairs" in one_line(call(other, "--resume", "-o", run, small=False))
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path, pairs):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoint.pt").write_bytes(b"PK\x03\x04 torn")
+    assert "damaged" in one_line(call(pairs, "--resume", "-o", run, small=False))
+
+
+def test_resume_begins_a_run_that_has_not_begun_and_overwrite_begins_again(tmp_path, pairs):
+    run = tmp_path / "run"
+    assert call(pairs, "--recipe", "lbag-small", "-o", run, "--resume", "--minutes", "0.0001").exit_code == 0
+    assert load_state(run / "checkpoint.pt")["step"] == 1
+    result = call(pairs, "-o", run, "--resume", small=False)
+    assert "finished at step 4 of 4" in result.output
+    result = call(pairs, "--recipe", "lbag-small", "-o", run, "--overwrite", "--minutes", "0.0001")
+    assert result.exit_code == 0, result.output
+    assert "out of time at step 1 of 4" in result.output
+    assert "continue with --resume" in result.output
+    assert [record["step"] for record in read_log(run)] == [0, 1, 1]
+
+
+def test_pairs_without_masks_train_and_are_judged_by_plain_psnr(tmp_path):
+    path = write_pairs(tmp_path / "plain.h5", masked=False)
+    result = call(path, "--recipe", "lbag-small", "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    metrics = load_model(tmp_path / "run")[1].metrics
+    assert metrics["weighted_psnr_restored"] is None
+    assert metrics["psnr_restored"] > 0
+    assert "nan" not in result.output
+
+
+@pytest.mark.slow
+def test_a_loader_process_changes_no_bit(tmp_path, pairs):
+    states = []
+    for workers in (0, 1):
+        run = tmp_path / f"run{workers}"
+        stop = ("--set", "precision=bf16", "--workers", workers)
+        assert call(pairs, "--recipe", "lbag-small", "-o", run, *stop, "--minutes", "0.0001").exit_code == 0
+        assert load_state(run / "checkpoint.pt")["step"] == 1
+        result = call(pairs, "-o", run, "--resume", "--workers", workers, small=False)
+        assert result.exit_code == 0, result.output
+        states.append(load_state(run / "checkpoint.pt"))
+    whole = tmp_path / "whole"
+    assert call(pairs, "--recipe", "lbag-small", "-o", whole, "--set", "precision=bf16").exit_code == 0
+    expected = load_state(whole / "checkpoint.pt")
+    for state in states:
+        assert state["step"] == expected["step"] == 4
+        assert all(torch.equal(state["module"][key], tensor) for key, tensor in expected["module"].items())
+
+
+@pytest.mark.slow
+def test_an_error_in_a_loader_process_is_one_line(tmp_path):
+    path = write_pairs(tmp_path / "pairs.h5")
+    run = tmp_path / "run"
+    common = ("--recipe", "lbag-small", "-o", run)
+    assert call(path, *common, "--minutes", "0.0001").exit_code == 0
+    content = bytearray(path.read_bytes())
+    at = content.find(b"\x78\x01") if content.find(b"\x78\x01") >= 0 else content.find(b"\x78\x5e")
+    assert at > 0, "no gzip chunk found"
+    for start in range(at, len(content) - 64, 512):
+        content[start : start + 4] = b"\xff\xff\xff\xff"
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(content)
+    line = one_line(call(damaged, "--recipe", "lbag-small", "-o", tmp_path / "run2", "--workers", "1"))
+    assert "Traceback" not in line
+    assert "damaged.h5" in line

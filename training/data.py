@@ -1,0 +1,82 @@
+"""The patches a run trains and validates on."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset
+
+from localblur.common.errors import LocalblurError
+from localblur.datasets.patches import PatchDataset
+from localblur.datasets.store import PairsFile
+from localblur.training.config import TrainingSettings
+
+Patches = Dataset[dict[str, torch.Tensor]]
+"""Patches by sample number: any number from 0, each always giving the same `blurred` and `sharp`, (3, p, p) sRGB-coded
+in [0, 1], 0/1 `mask`, (1, p, p), and `has_mask`, bool ()."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run learns from.
+
+    Attributes:
+        training: patches of the `train` split.
+        validation: patches of the `val` split, None when there are none.
+        fingerprint: identifies the pairs; a resumed run must have the same.
+    """
+
+    training: Patches
+    validation: Patches | None
+    fingerprint: str
+
+
+def open_data(paths: Sequence[Path], settings: TrainingSettings) -> TrainingData:
+    """Open pairs files for training.
+
+    Args:
+        paths: pairs files; their order matters for which sample is which pair.
+        settings: patch sizes, blur-aware cropping and seed.
+
+    Raises:
+        LocalblurError: if a file cannot be used, or no pair is left to train on.
+    """
+    files = [PairsFile.open(path) for path in paths]
+    splits = {scene.split for file in files for scene in file.scenes if scene.count}
+    if "train" not in splits:
+        raise LocalblurError(
+            f"{', '.join(map(str, paths))}: no pair in the train split (splits there:"
+            f" {', '.join(sorted(splits)) or 'none'}); make the file with another --split"
+        )
+    chosen, checked = settings.data, settings.validation
+    training = PatchDataset(
+        paths,
+        split="train",
+        patch_px=chosen.patch_px,
+        blur_aware_probability=chosen.blur_aware_probability,
+        seed=settings.seed,
+        weights=chosen.weights,
+    )
+    validation = None
+    if "val" in splits:
+        # not the run's seed: models of different runs are compared on the same patches
+        validation = PatchDataset(
+            paths, split="val", patch_px=checked.patch_px, blur_aware_probability=1.0, seed=0, augment=False
+        )
+    return TrainingData(training=training, validation=validation, fingerprint=fingerprint(files))
+
+
+def fingerprint(files: Sequence[PairsFile]) -> str:
+    """Identifies the pairs, splits and masks in `files`, in their order, wherever the files lie."""
+    content = [
+        [
+            file.header.plain(),
+            file.mask_settings,
+            [[asdict(scene), file.names(scene.name)] for scene in file.scenes],
+        ]
+        for file in files
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
