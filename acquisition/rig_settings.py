@@ -187,34 +187,37 @@ def resolve_rig(
         "supersampling": supersampling,
     }
     # checked with a placeholder optic first: drawing one needs sound sizes and exposures
-    placeholder = {
-        "homography": (1, 0, 0, 0, 1, 0, 0, 0, 1),
-        "k1": 0,
-        "crosstalk": (1, 0, 0, 0, 1, 0, 0, 0, 1),
-        "channel_gain": (1, 1, 1),
-        "vignetting": (0, 0, 0),
-        "transmittance": 1,
-    }
-    checked = {**given, "light_per_ms": 1, "camera_B": placeholder, "camera_S": placeholder}
-    base = validate(RigSettings, checked, "rig")
-    rng = np.random.default_rng([base.seed, 0x719])
+    checked = {**given, "light_per_ms": 1, "camera_B": _PLACEHOLDER, "camera_S": _PLACEHOLDER}
+    return validate(RigSettings, {**given, **_draw_arms(validate(RigSettings, checked, "rig"))}, "rig")
+
+
+_PLACEHOLDER = {
+    "homography": (1, 0, 0, 0, 1, 0, 0, 0, 1),
+    "k1": 0,
+    "crosstalk": (1, 0, 0, 0, 1, 0, 0, 0, 1),
+    "channel_gain": (1, 1, 1),
+    "vignetting": (0, 0, 0),
+    "transmittance": 1,
+}
+SENSOR_RESPONSE = (0.7, 1.0, 0.8)
+"""A colour sensor sees less red and blue than green in daylight: what white balance is for. Alike in both cameras."""
+
+
+def _draw_arms(rig: RigSettings) -> dict[str, object]:
+    """Both cameras, and the light that brings a white scene to full scale in S."""
+    rng = np.random.default_rng([rig.seed, 0x719])
     distortion = float(np.exp(rng.uniform(np.log(0.0009), np.log(0.012)))) * float(rng.choice([-1, 1]))
     common = float(rng.uniform(-0.02, 0.02))
     splitter = float(rng.uniform(0.46, 0.54))
-    short = (1 - splitter) * base.exposure_short_ms
-    filtered = base.preset == "nd"
-    density = short / (splitter * base.exposure_long_ms) * float(rng.uniform(0.97, 1.03)) if filtered else 1.0
-    amplification_b = ND_AMPLIFICATION if filtered else 1.0
-    amplification_s = ND_AMPLIFICATION if filtered else splitter * base.exposure_long_ms / short
-    transmittance_b = min(1.0, splitter * density)
-    camera_b = _draw_camera(rng, base, common - distortion / 2, transmittance_b, amplification_b)
-    camera_s = _draw_camera(rng, base, common + distortion / 2, 1 - splitter, amplification_s)
-    light = 1 / (short * amplification_s)
-    return validate(RigSettings, {**given, "light_per_ms": light, "camera_B": camera_b, "camera_S": camera_s}, "rig")
-
-
-SENSOR_RESPONSE = (0.7, 1.0, 0.8)
-"""A colour sensor sees less red and blue than green in daylight: what white balance is for. Alike in both cameras."""
+    light_s, light_b = (1 - splitter) * rig.exposure_short_ms, splitter * rig.exposure_long_ms
+    if rig.preset == "nd":
+        transmittance_b = min(1.0, splitter * light_s / light_b * float(rng.uniform(0.97, 1.03)))
+        amplification_b = amplification_s = ND_AMPLIFICATION
+    else:
+        transmittance_b, amplification_b, amplification_s = splitter, 1.0, light_b / light_s
+    camera_b = _draw_camera(rng, rig, common - distortion / 2, transmittance_b, amplification_b)
+    camera_s = _draw_camera(rng, rig, common + distortion / 2, 1 - splitter, amplification_s)
+    return {"light_per_ms": 1 / (light_s * amplification_s), "camera_B": camera_b, "camera_S": camera_s}
 
 
 def _draw_camera(

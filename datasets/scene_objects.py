@@ -128,22 +128,26 @@ def video_objects(
         rng = source.generator([*key, 4, index])
         size = min(int(rng.uniform(*size_px)), min(height, width))
         sprite = make_sprite(source, [*key, 5, index], size, feature_px=feature_px, background=background)
-        reach_x, reach_y = rng.uniform(0.1, 0.35) * width, rng.uniform(0.1, 0.35) * height
-        speed = rng.uniform(*speed_px_per_ms)
-        path = WanderPath(
-            x=rng.uniform(0.35, 0.65) * width,
-            y=rng.uniform(0.35, 0.65) * height,
-            reach_x=reach_x,
-            reach_y=reach_y,
-            rate_x=speed / reach_x,
-            rate_y=speed * rng.uniform(0.3, 1.0) / reach_y,
-            phase_x=rng.uniform(0, 2 * np.pi),
-            phase_y=rng.uniform(0, 2 * np.pi),
-            swing=rng.uniform(0, 0.4),
-            swing_rate=rng.uniform(0.3, 1.0) * speed / reach_x,
-        )
+        path = _wander(rng, height, width, speed_px_per_ms)
         objects.append(MovingObject(sprite, path))
     return objects
+
+
+def _wander(rng: np.random.Generator, height: int, width: int, speed_px_per_ms: tuple[float, float]) -> WanderPath:
+    reach_x, reach_y = rng.uniform(0.1, 0.35) * width, rng.uniform(0.1, 0.35) * height
+    speed = rng.uniform(*speed_px_per_ms)
+    return WanderPath(
+        x=rng.uniform(0.35, 0.65) * width,
+        y=rng.uniform(0.35, 0.65) * height,
+        reach_x=reach_x,
+        reach_y=reach_y,
+        rate_x=speed / reach_x,
+        rate_y=speed * rng.uniform(0.3, 1.0) / reach_y,
+        phase_x=rng.uniform(0, 2 * np.pi),
+        phase_y=rng.uniform(0, 2 * np.pi),
+        swing=rng.uniform(0, 0.4),
+        swing_rate=rng.uniform(0.3, 1.0) * speed / reach_x,
+    )
 
 
 def _shading(rng: np.random.Generator, size: int) -> FloatArray:
