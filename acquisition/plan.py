@@ -14,7 +14,7 @@ from localblur.acquisition.sources import SourceKind
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import load_settings, read_yaml, validate
 from localblur.datasets.journal import JOURNAL_NAME, read_journal
-from localblur.datasets.recording import MANIFEST_NAME, ROLES, Recording, RecordingManifest, Role
+from localblur.datasets.recording import MANIFEST_NAME, ROLES, Recording, RecordingManifest, Role, check_group
 
 DEFAULT_SCENE = "scene-01"
 DEFAULT_COUNTS: dict[ShotKind, int] = {"scene": 10, "static": 8, "dark": 4, "flat": 4, "chart": 2}
@@ -131,7 +131,7 @@ def _decide_rig(request: CaptureRequest, manifest: RecordingManifest | None) -> 
         said = {name: value for name, value in _rig_options(request, seed).items() if value is not None}
         return resolve_rig(**said)
     stored = validate(RigSettings, manifest.rig, f"{request.output}: rig")
-    wanted = given.model_dump() if given is not None else _rig_options(request, seed)
+    wanted = dict(given) if given is not None else _rig_options(request, seed)
     differing = {name: value for name, value in wanted.items() if value is not None and value != getattr(stored, name)}
     if differing:
         name, value = next(iter(differing.items()))
@@ -191,13 +191,26 @@ def _is_yaml(text: str) -> bool:
     return Path(text).suffix in (".yaml", ".yml")
 
 
+def _calibration_settings(request: CaptureRequest) -> SceneSettings:
+    return SceneSettings(name="calibration", seed=request.seed, textures=_textures(request))
+
+
+def _textures(request: CaptureRequest) -> str:
+    """`train`, `test`, or a folder that can be found again from wherever the recording is continued."""
+    given = request.textures
+    return given if given in ("train", "test") else str(Path(given).resolve())
+
+
 def _scene_settings(request: CaptureRequest, name: str) -> SceneSettings:
     look = request.look or name
-    values = {"name": name, "textures": request.textures, "seed": zlib.crc32(f"{look}/{request.seed}".encode())}
+    values = {"name": name, "textures": _textures(request), "seed": zlib.crc32(f"{look}/{request.seed}".encode())}
     return load_settings(SceneSettings, Path(look) if _is_yaml(look) else None, request.overrides, values)
 
 
 def _plan_group(request: CaptureRequest, group: str, shot_kind: ShotKind, scene: SceneSettings | None) -> GroupPlan:
+    check_group(group)
+    if scene is not None:
+        scene.source()  # textures that are not there are noticed now and not by a worker
     count, held = request.count or DEFAULT_COUNTS[shot_kind], 0
     path = request.output / group / JOURNAL_NAME
     if path.exists():

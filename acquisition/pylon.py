@@ -293,11 +293,10 @@ class PylonCamera(Camera):
     def _features(self) -> dict[str, str]:
         found = {}
         for parameter in self._camera.GetNodeMap().GetNodes():
-            if hasattr(parameter, "GetFeatures") or hasattr(parameter, "GetAddress"):
-                continue  # a category or a block of raw bytes
-            node = getattr(parameter, "Node", parameter)
             with contextlib.suppress(genicam.GenericException):  # a node that cannot be read now is no feature now
-                if node.IsFeature() and genicam.IsReadable(parameter) and hasattr(parameter, "ToString"):
+                node = parameter.GetNode()
+                no_value = node.GetPrincipalInterfaceType() in (genicam.intfICategory, genicam.intfIRegister)
+                if node.IsFeature() and genicam.IsReadable(parameter) and not no_value:
                     found[str(node.GetName())] = str(parameter.ToString())
         return found
 

@@ -121,12 +121,12 @@ def _open_recording(plan: CapturePlan, records: dict[Role, CameraRecord], source
             f"camera B delivers {blurred.width}x{blurred.height} and camera S {sharp.width}x{sharp.height}; pass --size"
             " WxH that both can deliver"
         )
+    if plan.rig is None:  # how large real frames are is known only now
+        wanted = sum(group.remaining for group in plan.groups)
+        ensure_space(plan.output, wanted * (blurred.frame_bytes + sharp.frame_bytes), "this capture")
     if plan.manifest is not None:
         _refuse_other_cameras(plan, records)
         return RecordingWriter.open(plan.output)
-    if plan.rig is None:
-        wanted = sum(group.remaining for group in plan.groups)
-        ensure_space(plan.output, wanted * (blurred.frame_bytes + sharp.frame_bytes), "this capture")
     mirrored = next((role for role in ROLES if plan.camera_settings[role].mirrored), None)
     manifest = RecordingManifest(
         versions=_versions(plan),

@@ -54,6 +54,7 @@ __all__ = [
     "RecordingWriter",
     "RecoveryReport",
     "Role",
+    "check_group",
     "recover",
     "verify",
 ]
@@ -68,6 +69,15 @@ State = Literal["running", "complete", "aborted"]
 
 _FRAME_FILE = re.compile(r"\d{6}_[BS]\.tif(\.part)?")
 _GROUP = re.compile(rf"scenes/[A-Za-z0-9][A-Za-z0-9._-]*|calibration/({'|'.join(CALIBRATION_KINDS)})")
+
+
+def check_group(group: str) -> None:
+    """Refuse names that are not of the form `scenes/NAME` or `calibration/KIND`."""
+    if not _GROUP.fullmatch(group):
+        raise LocalblurError(
+            f"{group!r} cannot be a group: use scenes/NAME (letters, digits, . _ -) or"
+            f" calibration/{'|'.join(CALIBRATION_KINDS)}"
+        )
 
 
 class RecordingManifest(Settings):
@@ -200,11 +210,7 @@ class RecordingWriter:
 
     def journal(self, group: str, store: FrameStore | None = None) -> JournalWriter:
         """Open the journal of `scenes/NAME` or `calibration/KIND` for appending; `close` closes it."""
-        if not _GROUP.fullmatch(group):
-            raise LocalblurError(
-                f"{group!r} cannot be a group: use scenes/NAME (letters, digits, . _ -) or"
-                f" calibration/{'|'.join(CALIBRATION_KINDS)}"
-            )
+        check_group(group)
         journal = JournalWriter(self.folder / group, self.manifest.cameras, store)
         self._journals.append(journal)
         return journal

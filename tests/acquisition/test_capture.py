@@ -1,0 +1,369 @@
+"""The command `capture`: what it records, what it refuses, and what it tells."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from localblur.acquisition.capture import main
+from localblur.acquisition.rig import RigSettings, RigSimulator, RigTruth, SceneSettings, resolve_rig
+from localblur.acquisition.simulated import SimulatedCamera
+from localblur.datasets.journal import FrameStore, read_journal
+from localblur.datasets.recording import Recording, verify
+
+SIZE = "64x64"
+COMMAND = "from localblur.acquisition.capture import main; main(prog_name='capture')"
+
+
+@pytest.fixture(autouse=True)
+def no_cameras_of_its_own(monkeypatch):
+    """`--emulate` sets the variable for the whole process; this puts it back."""
+    monkeypatch.setenv("PYLON_CAMEMU", "0")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "recording"
+
+
+def capture(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def captured(*arguments):
+    result = capture(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def assert_refused(result, code, *words):
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit)
+    for word in words:
+        assert word in result.output
+    if code == 1:
+        assert len(result.stderr.splitlines()) == 1
+
+
+def rendered_again(recording, scene, index):
+    """The frames of a pair from the settings stored in the recording alone."""
+    start = read_journal(recording.folder / "scenes" / scene / "journal.jsonl").starts[0]
+    rig = RigSettings.model_validate(recording.manifest.rig)
+    return RigSimulator(rig, SceneSettings.model_validate(start["scene"])).shot(index)
+
+
+@pytest.mark.parametrize("way", ["--simulate", "--emulate"])
+def test_a_simulated_scene_is_recorded_as_rendered_with_its_truth(folder, way):
+    result = captured("--pair", way, "street", "--count", 5, "--size", SIZE, "--rig", 3, "-o", folder)
+    assert "scenes/street: 5 of 5 pairs committed, 0 lost" in result.output
+    assert f"next: capture {way} --calibrate static -o {folder}" in result.output
+    recording = Recording.open(folder)
+    assert recording.manifest.state == "complete"
+    assert verify(folder) == (5, [])
+    for index in range(5):
+        shot = rendered_again(recording, "street", index)
+        raw_blurred, raw_sharp = recording.frames("scenes/street", index)
+        np.testing.assert_array_equal(raw_blurred, shot.raw_B)
+        np.testing.assert_array_equal(raw_sharp, shot.raw_S)
+        truth = RigTruth.load(folder / "truth" / "street" / f"{index:06d}.npz")
+        np.testing.assert_allclose(truth.displacement, shot.truth.displacement, atol=0.001)
+    journal = (folder / "scenes" / "street" / "journal.jsonl").read_text()
+    assert "5 pairs checked: every frame equals the rendered one bit for bit" in journal
+    assert not list(folder.glob(".feed*"))
+    assert (folder / "camera_B.pfs").exists() == (way == "--emulate")
+    cameras = recording.manifest.cameras
+    assert (cameras["B"].exposure_ms, cameras["S"].exposure_ms) == (20, 2)
+    assert (cameras["B"].black_level, cameras["B"].white_level) == (64, 4095)
+
+
+def test_the_emulator_delivers_what_the_simulation_does(tmp_path):
+    options = ("--count", 3, "--size", SIZE, "--bit-depth", 8, "--preset", "gain")
+    recordings = []
+    for way in ("--simulate", "--emulate"):
+        captured("--pair", way, "x", *options, "-o", tmp_path / way)
+        recordings.append(Recording.open(tmp_path / way))
+    for index in range(3):
+        simulated, emulated = (recording.frames("scenes/x", index) for recording in recordings)
+        for one, other in zip(simulated, emulated, strict=True):
+            assert one.dtype == np.uint8
+            np.testing.assert_array_equal(one, other)
+
+
+def test_calibrations_and_scenes_of_one_rig_add_up(folder):
+    captured("--pair", "--simulate", "--count", 2, "--size", SIZE, "--rig", 5, "-o", folder)
+    kinds = ("static", "dark", "flat", "chart")
+    options = [argument for kind in kinds for argument in ("--calibrate", kind)]
+    result = captured("--simulate", *options, "--count", 2, "-o", folder)
+    assert f"next: align-dataset {folder} -o pairs.h5" in result.output
+    captured("--pair", "--simulate", "--scene", "other", "--count", 1, "-o", folder)
+    recording = Recording.open(folder)
+    assert recording.scenes == ["other", "scene-01"]
+    assert recording.calibrations == sorted(kinds)
+    assert recording.manifest.rig["seed"] == 5
+    dark_blurred, _ = recording.frames("calibration/dark", 0)
+    assert abs(dark_blurred.mean() - 64) < 5
+    assert not np.array_equal(recording.frames("scenes/other", 0)[0], recording.frames("scenes/scene-01", 0)[0])
+    assert verify(folder) == (11, [])
+
+
+def test_an_existing_scene_is_continued_only_when_asked(folder):
+    options = ("--pair", "--simulate", "s", "--size", SIZE, "-o", folder)
+    captured(*options, "--count", 2)
+    assert_refused(capture(*options, "--count", 4), 1, "holds 2 pairs of scenes/s already", "--resume")
+    result = captured(*options, "--count", 4, "--resume")
+    assert "2 of 2 pairs committed, 2 held already, 0 lost" in result.output
+    result = captured(*options, "--count", 4, "--resume")
+    assert "0 of 0 pairs committed, 4 held already, 0 lost" in result.output
+    recording = Recording.open(folder)
+    assert [pair.index for pair in recording.pairs("scenes/s")] == [0, 1, 2, 3]
+    np.testing.assert_array_equal(recording.frames("scenes/s", 3)[1], rendered_again(recording, "s", 3).raw_S)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--rig", 4), ("seed=0, not 4",)),
+        (("--size", "80x64"), ("width=64, not 80",)),
+        (("--preset", "gain"), ("preset=nd, not gain",)),
+        (("--exposure-long", 40), ("exposure_long_ms=20.0, not 40.0",)),
+        (("--bit-depth", 8), ("bit_depth=12, not 8",)),
+    ],
+)
+def test_another_rig_is_refused_on_an_existing_recording(folder, options, words):
+    captured("--pair", "--simulate", "s", "--count", 1, "--size", SIZE, "-o", folder)
+    before = sorted(folder.rglob("*"))
+    result = capture("--pair", "--simulate", "t", "--count", 1, *options, "-o", folder)
+    assert_refused(result, 1, *words, "choose another --output")
+    assert sorted(folder.rglob("*")) == before
+    assert Recording.open(folder).manifest.state == "complete"
+
+
+def test_another_scene_cannot_be_continued_as_this_one(folder):
+    options = ("--pair", "--simulate", "s", "--size", SIZE, "-o", folder)
+    captured(*options, "--count", 1)
+    for other in (("--textures", "test"), ("--seed", 1), ("--set", "objects=9")):
+        assert_refused(capture(*options, "--count", 2, "--resume", *other), 1, "scenes/s was begun with")
+
+
+def test_emulated_and_simulated_frames_are_not_mixed(folder):
+    captured("--pair", "--simulate", "s", "--count", 1, "--size", SIZE, "-o", folder)
+    result = capture("--pair", "--emulate", "t", "--count", 1, "-o", folder)
+    assert_refused(result, 1, "was recorded with --simulate, not with --emulate")
+
+
+def test_a_rig_from_a_file_is_used_and_cannot_be_contradicted(folder, tmp_path):
+    rig = resolve_rig(seed=9, width=64, height=64).model_copy(update={"drift_px": 0.0})
+    path = tmp_path / "rig.yaml"
+    path.write_text(json.dumps(rig.model_dump(mode="json")))
+    result = capture("--pair", "--simulate", "--rig", path, "--size", "80x64", "-o", folder)
+    assert_refused(result, 1, "set width, height in that file")
+    captured("--pair", "--simulate", "--count", 1, "--rig", path, "-o", folder)
+    assert RigSettings.model_validate(Recording.open(folder).manifest.rig) == rig
+    captured("--simulate", "--calibrate", "flat", "--count", 1, "--rig", path, "-o", folder)
+    path.write_text(json.dumps({**rig.model_dump(mode="json"), "drift_px": 1.0}))
+    result = capture("--simulate", "--calibrate", "dark", "--rig", path, "-o", folder)
+    assert_refused(result, 1, "drift_px=0.0, not 1.0")
+    path.write_text("seed: 1\nlens: fast\n")
+    assert_refused(capture("--simulate", "--pair", "--rig", path, "-o", tmp_path / "new"), 1, "rig.yaml", "lens")
+
+
+def test_a_scene_from_a_file_and_single_settings(folder, tmp_path):
+    path = tmp_path / "many.yaml"
+    path.write_text("objects: 7\nblur_px: [3, 4]\n")
+    captured("--pair", "--simulate", path, "--count", 1, "--set", "pause=0", "--size", SIZE, "-o", folder)
+    scene = read_journal(folder / "scenes" / "scene-01" / "journal.jsonl").starts[0]["scene"]
+    assert (scene["objects"], scene["blur_px"], scene["pause"]) == (7, [3, 4], 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, ["--pair, --calibrate KIND, --list or --verify"]),
+        (("--pair", "--simulate"), 2, ["--output"]),
+        (("--pair", "--simulate", "--emulate", "-o", "x"), 2, ["exclude each other"]),
+        (("--pair", "--simulate", "--size", "64", "-o", "x"), 2, ["'64' is no size"]),
+        (("--pair", "--simulate", "--count", "0", "-o", "x"), 2, ["--count"]),
+        (("--calibrate", "moving", "--simulate", "-o", "x"), 2, ["--calibrate"]),
+        (("--pair", "--simulate", "--size", "63x64", "-o", "x"), 1, ["width", "63"]),
+        (("--pair", "--simulate", "--exposure-short", "30", "-o", "x"), 1, ["30", "20"]),
+        (("--pair", "--simulate", "--scene", "../x", "-o", "x"), 1, ["cannot be a group"]),
+        (("--pair", "--simulate", "--textures", "nowhere", "-o", "x"), 1, ["nowhere"]),
+        (("--pair", "--simulate", "--rig", "no.yaml", "-o", "x"), 1, ["no.yaml"]),
+        (("--pair", "--simulate", "--set", "colour=red", "-o", "x"), 1, ["colour"]),
+        (("--pair", "-o", "x"), 1, ["--blur SERIAL", "--simulate", "capture --list"]),
+        (("--pair", "--blur", "1", "-o", "x"), 1, ["two cameras are needed"]),
+        (("--pair", "--blur", "1", "--sharp", "1", "-o", "x"), 1, ["the same camera 1"]),
+        (("--pair", "--blur", "1", "--sharp", "2", "-o", "x"), 1, ["camera B (1): not found; connected: none at all"]),
+        (("--verify", "x"), 1, ["x is no recording"]),
+    ],
+)
+def test_bad_requests_are_refused_before_anything_is_written(tmp_path, monkeypatch, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(capture(*arguments), code, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_no_recording_is_left_alone(tmp_path):
+    (tmp_path / "holiday.jpg").write_bytes(b"")
+    result = capture("--pair", "--simulate", "--count", 1, "--size", SIZE, "-o", tmp_path)
+    assert_refused(result, 1, "exists and is no recording")
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_a_damaged_manifest_or_journal_is_named(folder):
+    captured("--pair", "--simulate", "s", "--count", 2, "--size", SIZE, "-o", folder)
+    journal = folder / "scenes" / "s" / "journal.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(b"rubbish\n" + whole)
+    result = capture("--pair", "--simulate", "s", "--resume", "-o", folder)
+    assert_refused(result, 1, "journal.jsonl line 1 is damaged")
+    journal.write_bytes(whole)
+    (folder / "recording.json").write_text("{")
+    for arguments in (("--verify", folder), ("--pair", "--simulate", "t", "-o", folder)):
+        assert_refused(capture(*arguments), 1, "cannot read", "recording.json")
+
+
+def test_verify_names_a_damaged_frame(folder):
+    captured("--pair", "--simulate", "s", "--count", 3, "--size", SIZE, "-o", folder)
+    assert "3 pairs checked, 0 problems" in captured("--verify", folder).output
+    path = folder / "scenes" / "s" / "000001_B.tif"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+    result = capture("--verify", folder)
+    assert result.exit_code == 1
+    assert str(path) in result.output
+    assert "3 pairs checked, 1 problems" in result.output
+
+
+def test_the_emulator_as_real_cameras(folder, monkeypatch):
+    """Without a feed the emulated cameras are treated as real ones: their own settings, their own test image."""
+    monkeypatch.setenv("PYLON_CAMEMU", "2")
+    cameras = ("--blur", "0815-0001", "--sharp", "0815-0000")
+    captured("--pair", *cameras, "--scene", "desk", "--count", 4, "--size", "96x80", "-o", folder)
+    recording = Recording.open(folder)
+    assert (recording.manifest.camera_B.serial, recording.manifest.camera_S.serial) == ("0815-0001", "0815-0000")
+    assert recording.manifest.rig == {}
+    assert recording.frames("scenes/desk", 3)[0].shape == (80, 96)
+    result = captured("--calibrate", "static", "--count", 2, "-o", folder)
+    assert f"next: align-dataset {folder}" in result.output
+    refused = (
+        (("--size", "64x64"), "width 96 of camera B"),
+        (("--exposure-long", 30), "an exposure of 20 ms of camera B, not 30 ms"),
+        (("--blur", "0815-0000", "--sharp", "0815-0001"), "serial 0815-0001 of camera B"),
+        (("--bit-depth", 8), "pixel_format BayerRG12"),
+    )
+    for options, words in refused:
+        assert_refused(capture("--pair", "--scene", "t", *options, "-o", folder), 1, words)
+    assert Recording.open(folder).scenes == ["desk"]
+    monkeypatch.setenv("PYLON_CAMEMU", "1")
+    result = capture("--pair", "--scene", "t", "-o", folder)
+    assert_refused(result, 1, "camera B (0815-0001): not found; connected: Emulation 0815-0000", "capture --list")
+
+
+def test_list_shows_cameras_or_says_there_are_none(monkeypatch):
+    assert "no cameras found" in captured("--list").output
+    monkeypatch.setenv("PYLON_CAMEMU", "1")
+    assert captured("--list").output == "0815-0000  Emulation  BaslerCamEmu\n"
+    assert "0815-0001" in captured("--list", "--emulate").output
+
+
+def test_losses_are_told_and_give_exit_code_3(folder, monkeypatch):
+    class Forgetful(SimulatedCamera):
+        triggers = 0
+
+        def trigger(self):
+            self.triggers += 1
+            if self.triggers not in (2, 5):
+                super().trigger()
+
+    monkeypatch.setattr("localblur.acquisition.sources.SimulatedCamera", Forgetful)
+    monkeypatch.setattr("localblur.acquisition.session.FRAME_TIMEOUT_MS", 10)
+    result = capture("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, "-o", folder)
+    assert result.exit_code == 3, result.output
+    assert "scenes/s: 6 of 6 pairs committed, 2 lost" in result.output
+    assert "no frame within" in result.output
+    recording = Recording.open(folder)
+    assert verify(folder) == (6, [])
+    for index in range(6):
+        np.testing.assert_array_equal(
+            recording.frames("scenes/s", index)[1], rendered_again(recording, "s", index).raw_S
+        )
+
+
+def test_a_camera_that_delivers_something_else_is_found_out(folder, monkeypatch):
+    class Lying(SimulatedCamera):
+        def get(self, timeout_ms, out):
+            frame = super().get(timeout_ms, out)
+            if self.role == "S" and frame.block_id == 2:
+                out[5, 7] ^= 1
+            return frame
+
+    monkeypatch.setattr("localblur.acquisition.sources.SimulatedCamera", Lying)
+    result = capture("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, "-o", folder)
+    assert_refused_after_progress(result, "camera S did not deliver shot 2 as it was fed")
+    assert verify(folder) == (2, [])
+    assert Recording.open(folder).manifest.state == "aborted"
+    assert not list(folder.glob(".feed*"))
+
+
+def assert_refused_after_progress(result, words):
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert words in result.stderr.splitlines()[-1]
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_committed(folder, monkeypatch):
+    options = ("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, "-o", folder)
+    put = FrameStore.put
+
+    def full(self, file, content):
+        if str(file.name).endswith("000003_S.tif.part"):
+            put(self, file, content[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(self, file, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameStore, "put", full)
+        assert_refused_after_progress(capture(*options), "the disk is full")
+    assert verify(folder) == (3, [])
+    assert not list(folder.rglob("*.part"))
+    captured(*options, "--resume")
+    assert verify(folder) == (6, [])
+
+
+def test_a_capture_that_cannot_fit_is_not_begun(folder, monkeypatch):
+    result = capture("--pair", "--simulate", "s", "--count", 10**9, "--size", SIZE, "-o", folder)
+    assert_refused(result, 1, "this capture needs about", "GB are free", "choose another output")
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_keeps_what_was_captured_and_exits_130(folder):
+    arguments = ["--pair", "--simulate", "s", "--size", SIZE, "--workers", "1", "-o", str(folder)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments, "--count", "1000"],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    journal = folder / "scenes" / "s" / "journal.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (journal.exists() and b'"pair"' in journal.read_bytes()):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.decode().splitlines()[-1] == "capture: interrupted; what was finished is kept"
+    held, problems = verify(folder)
+    assert held >= 1
+    assert problems == []
+    assert Recording.open(folder).manifest.state == "aborted"
+    assert json.loads(journal.read_text().splitlines()[-1])["status"] == "interrupted"
+    assert not list(folder.glob(".feed*"))
+    captured(*arguments, "--count", held + 2, "--resume")
+    assert verify(folder) == (held + 2, [])
