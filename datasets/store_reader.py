@@ -60,8 +60,10 @@ class PairsFile:
         self.path = path
         self._file: Any = None
         self._process = -1
+        self._stamp: tuple[int, int] | None = None
         with reading(path):
             root = self._root()
+            self._stamp = _stamp(path)
             self.header = _read_header(path, root)
             self.created = str(root.attrs.get("created", ""))
             self.mask_settings: dict[str, Any] | None = (
@@ -204,6 +206,8 @@ class PairsFile:
         if self._file is None or self._process != os.getpid():
             # a handle inherited through fork shares its position and locks with the parent: leave it alone
             self._file, self._process = open_for_reading(self.path), os.getpid()
+            if self._stamp not in (None, _stamp(self.path)):
+                raise LocalblurError(f"{self.path} was changed while it was in use; start again with the new file")
         return self._file
 
     def _group(self, scene: str) -> Any:
@@ -234,6 +238,11 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Sort key that puts 9 before 10."""
     pieces = re.findall(r"[0-9]+|[^0-9]+", name)
     return (*((int(p), "") if p[0] in "0123456789" else (-1, p) for p in pieces), (-2, name))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _read_header(path: Path, root: Any) -> StoreHeader:

@@ -80,7 +80,8 @@ def build_pair(
         mask = np.zeros(size, np.uint8)
         mask[size[0] // 4 : size[0] // 2, size[1] // 3 : size[1] // 2] = rng.integers(128, 256, dtype=np.uint8)
         mask[0, 0] = 127
-    values: dict[str, Any] = {"verdict": Verdict.ACCEPT, "quality": {"residual_px": 0.25}} | info
+    values: dict[str, Any] = {"verdict": Verdict.ACCEPT, "quality": {"residual_px": 0.25}}
+    values |= {"exposure_long_ms": 20.0, "exposure_short_ms": 1.25, "valid_box": (0, 0, *size)} | info
     return Pair(scene=scene, info=PairInfo(name=name, **values), blurred=blurred, sharp=sharp, mask=mask)
 
 
