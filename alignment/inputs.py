@@ -62,6 +62,7 @@ def open_input(path: Path, encoding: Encoding | None, settings: RadiometrySettin
     Raises:
         LocalblurError: if it is neither, holds no pair, a partner is missing, or 16-bit files come without `encoding`.
     """
+    _recording.cache_clear()  # a recording may have grown since this process looked last
     if (path / MANIFEST_NAME).is_file():
         source: PairInput = RecordingInput(path, settings)
         Recording.open(path)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from localblur.alignment.displacement import BoolArray
 from localblur.alignment.registration_level import LUMA_WEIGHTS, stabilised
@@ -87,10 +88,19 @@ def _shift_of_copy(content: FloatArray, around: FloatArray, settings: ParallaxSe
     reach = settings.reach_px
     match = cv2.matchTemplate(around, content, cv2.TM_CCOEFF_NORMED)
     _, best, _, (column, row) = cv2.minMaxLoc(match)
-    length = float(np.hypot(column - reach, row - reach))
+    length = float(np.hypot(column - reach + _peak(match[row, :], column), row - reach + _peak(match[:, column], row)))
     possible = settings.min_shift_px <= length <= settings.max_shift_share * reach
     clear = best >= settings.min_match and best - match[reach, reach] >= settings.min_gain
     return length if possible and clear else None
+
+
+def _peak(profile: npt.NDArray[np.float32], index: int) -> float:
+    """Offset of the maximum from `index` by a parabola through its neighbours, in [-0.5, 0.5]."""
+    if not 0 < index < len(profile) - 1:
+        return 0.0
+    before, top, after = (float(value) for value in profile[index - 1 : index + 2])
+    curvature = before - 2 * top + after
+    return 0.5 * (before - after) / curvature if curvature < -1e-9 else 0.0
 
 
 def _luma(light: FloatArray) -> FloatArray:

@@ -34,7 +34,7 @@ class QualitySettings(Settings):
         max_rejected: share of rejected pairs above which the command ends with exit code 3.
     """
 
-    min_correlation: float = 0.5
+    min_correlation: float = 0.7
     min_usable_tiles: float = 0.08
     max_residual_p50_px: float = 0.15
     max_residual_p95_px: float = 0.4
@@ -121,8 +121,11 @@ def static_psnr(aligned: AlignedPair) -> float:
 
 def decide(quality: Mapping[str, float], settings: QualitySettings) -> tuple[Verdict, str]:
     """Accept or reject; the reasons are words with the value, its limit, and what it means. A NaN rejects."""
-    reasons = [reason for rule in RULES if (reason := rule(quality, settings))]
-    return (Verdict.REJECT, "; ".join(reasons)) if reasons else (Verdict.ACCEPT, "")
+    for rules in (FUNDAMENTAL_RULES, RULES):
+        reasons = [reason for rule in rules if (reason := rule(quality, settings))]
+        if reasons:
+            return Verdict.REJECT, "; ".join(reasons)
+    return Verdict.ACCEPT, ""
 
 
 Rule = Callable[[Mapping[str, float], QualitySettings], str]
@@ -130,11 +133,11 @@ Rule = Callable[[Mapping[str, float], QualitySettings], str]
 
 def _same_scene(quality: Mapping[str, float], limits: QualitySettings) -> str:
     value = quality["correlation"]
-    if value >= limits.min_correlation or quality["saturated"] > limits.max_saturated:
+    if value >= limits.min_correlation:
         return ""
     return (
         f"the two pictures do not match (correlation {value:.2f}, limit {limits.min_correlation}):"
-        " different scenes, swapped files or a mirrored camera"
+        " different scenes, a mirrored camera, or no texture at all"
     )
 
 
@@ -162,8 +165,7 @@ def _refinement(quality: Mapping[str, float], limits: QualitySettings) -> str:
     lowest = REFINEMENTS[limits.min_refinement]
     if quality["refinement_degree"] >= (-1 if lowest is None else lowest):
         return ""
-    found = "no refinement" if quality["refinement_degree"] < 0 else "a translation"
-    return f"too little texture for more than {found} (required: {limits.min_refinement})"
+    return f"too little texture to refine the alignment on this pair (required: {limits.min_refinement})"
 
 
 def _residual(quality: Mapping[str, float], limits: QualitySettings) -> str:
@@ -183,9 +185,14 @@ def _drift(quality: Mapping[str, float], limits: QualitySettings) -> str:
     return f"{value:.1f} px away from the calibration (limit {limits.max_drift_px} px): the rig was bumped; recalibrate"
 
 
-def _light(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    if quality["saturated"] > limits.max_saturated:
-        return f"{quality['saturated']:.0%} of the pixels are saturated (limit {limits.max_saturated:.0%})"
+def _saturated(quality: Mapping[str, float], limits: QualitySettings) -> str:
+    value = quality["saturated"]
+    if value <= limits.max_saturated:
+        return ""
+    return f"{value:.0%} of the pixels are saturated (limit {limits.max_saturated:.0%}): expose less"
+
+
+def _brightness(quality: Mapping[str, float], limits: QualitySettings) -> str:
     if not 1 / limits.max_gain <= quality["gain"] <= limits.max_gain:
         return f"brightness differs by a factor of {quality['gain']:.2f} (limit {limits.max_gain})"
     return ""
@@ -206,7 +213,10 @@ def _noise(quality: Mapping[str, float], limits: QualitySettings) -> str:
     return f"static PSNR is {value:.1f} dB (limit {limits.min_static_psnr_db} dB)"
 
 
-RULES: tuple[Rule, ...] = (_same_scene, _parallax, _texture, _refinement, _residual, _drift, _light, _moving, _noise)
+FUNDAMENTAL_RULES: tuple[Rule, ...] = (_saturated, _same_scene)
+"""If one of these applies, the other measures mean nothing."""
+
+RULES: tuple[Rule, ...] = (_parallax, _texture, _refinement, _residual, _drift, _brightness, _moving, _noise)
 
 
 def _percentile(values: Vector, share: float) -> float:

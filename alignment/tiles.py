@@ -16,6 +16,10 @@ _NOISE_CORRELATION = 6.0
 """Smoothing makes neighbouring residuals alike; this many of them are worth one (calibrated on simulated pairs)."""
 
 
+_LEAST_NOISE = 1e-3
+"""Of the stabilised luma: rounding alone makes as much."""
+
+
 class TileSettings(Settings):
     """Size of a tile, and when a tile's measurement counts."""
 
@@ -101,7 +105,9 @@ def measure_tiles(
     determinant = xx * yy - xy**2 + 1e-12
     shift = np.stack([yy * dx - xy * dy, xx * dy - xy * dx], -1) / determinant[..., None]
     left = np.maximum(energy - shift[..., 0] * dx - shift[..., 1] * dy, 0) / count
-    uncertainty = np.sqrt(left * _NOISE_CORRELATION * np.maximum(xx, yy) / determinant)
+    # along the direction of least texture; a flat tile without any noise is uncertain too
+    weakest = 0.5 * (xx + yy) - np.hypot(0.5 * (xx - yy), xy)
+    uncertainty = np.sqrt((left + _LEAST_NOISE**2) * _NOISE_CORRELATION / np.maximum(weakest, 1e-12))
     cut = valid[: rows * size, : columns * size].reshape(rows, size, columns, size)
     considered = cut.mean((1, 3)) >= settings.min_static
     enough = tile_sum(np.ones_like(weight)) >= settings.min_static * size * size

@@ -1,0 +1,188 @@
+"""A whole alignment run: plan it, calibrate every rig, align all pairs, fold them into one file, report."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from localblur.alignment.align_tasks import (
+    AlignDatasetSettings,
+    AlignTask,
+    RigModel,
+    Storage,
+    model_rig,
+    run_align_task,
+)
+from localblur.alignment.inputs import PairInput, open_input
+from localblur.alignment.report import ReportEntry, write_report
+from localblur.common.errors import LocalblurError
+from localblur.common.parallel import Progress, open_executor, run_tasks
+from localblur.datasets.pair import Verdict
+from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader, assign_splits
+from localblur.datasets.store_schema import Compression
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        inputs: the inputs by the names of their folders.
+        scenes: scene as stored: name of the input and group.
+        splits: split by stored scene.
+        storage: how pixels are stored.
+        settings: everything else.
+        split, seed: where the splits come from; stored with the output.
+    """
+
+    inputs: dict[str, PairInput]
+    scenes: dict[str, tuple[str, str]]
+    splits: dict[str, str]
+    storage: Storage
+    settings: AlignDatasetSettings
+    split: str
+    seed: int
+
+    def pairs(self, scene: str) -> list[str]:
+        """Pair names of a stored scene."""
+        name, group = self.scenes[scene]
+        return self.inputs[name].pairs(group)
+
+    @property
+    def header(self) -> StoreHeader:
+        """Header of the output."""
+        return StoreHeader(
+            encoding="srgb" if self.storage == "srgb8" else "linear",
+            bit_depth=8 if self.storage == "srgb8" else 16,
+            creator=f"align-dataset {version('localblur')}",
+            source=", ".join(self.inputs),
+            settings={**self.settings.model_dump(mode="json"), "split": self.split, "seed": self.seed},
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is in the output, rejected pairs with their reasons, and pairs lost on the way with the cause.
+
+    `resumed` pairs were finished by an earlier run.
+    """
+
+    pairs: int
+    resumed: int
+    rejected: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+    report: Path | None = None
+
+
+def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str, seed: int) -> Plan:
+    """Open all inputs, name their scenes, and assign splits.
+
+    Scenes keep their names; where several inputs have a scene of one name, the input's folder name goes in front.
+
+    Raises:
+        LocalblurError: for unusable inputs, inputs of one folder name, or a bad split.
+    """
+    opened: dict[str, PairInput] = {}
+    for path in inputs:
+        source = open_input(path, settings.encoding, settings.alignment.radiometry)
+        name = path.resolve().name
+        if name in opened:
+            raise LocalblurError(f"two inputs are called {name}; rename one of the folders")
+        opened[name] = source
+    names = [scene for source in opened.values() for scene in source.scenes()]
+    scenes = {
+        (f"{name}-{scene}" if names.count(scene) > 1 else scene): (name, f"scenes/{scene}")
+        for name, source in opened.items()
+        for scene in source.scenes()
+    }
+    if len(scenes) != len(names):
+        raise LocalblurError("two scenes would get the same name; rename a scene or an input folder")
+    storage: Storage = "srgb8" if all(source.eight_bit for source in opened.values()) else "linear16"
+    if settings.store != "auto":
+        storage = settings.store
+    return Plan(opened, scenes, assign_splits(list(scenes), split, seed), storage, settings, split, seed)
+
+
+def run_plan(
+    plan: Plan,
+    output: Path,
+    *,
+    report: Path | None = None,
+    displacement: Path | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    compression: Compression = "gzip",
+) -> Outcome:
+    """Align everything `plan` names into `output`; an interrupted run with the same plan is continued.
+
+    Raises:
+        LocalblurError: if `output` exists, a rig cannot be calibrated, or not one pair can be aligned.
+    """
+    with PairsWriter(output, plan.header, overwrite=overwrite, compression=compression) as writer:
+        resumed = len(writer.finished)
+        with open_executor(workers, scheduler) as executor:
+            rigs = {name: model_rig(source, plan.settings, executor) for name, source in plan.inputs.items()}
+            writer.set_calibration({name: rig.content() for name, rig in rigs.items()})
+            tasks = _open_tasks(plan, rigs, writer, report, displacement)
+            lost = _align_all(tasks, writer, executor)
+        if not writer.finished:
+            raise LocalblurError(
+                f"none of the {len(lost)} pairs could be aligned; the first: {next(iter(lost.values()))}"
+            )
+    with PairsFile.open(output) as pairs:
+        # from the finished file, so that pairs of an interrupted run are counted and shown too
+        entries = [
+            ReportEntry(scene.name, scene.split, info) for scene in pairs.scenes for info in pairs.info(scene.name)
+        ]
+        calibrations = pairs.calibration()
+    rejected = {
+        f"{entry.scene}/{entry.info.name}": entry.info.reasons
+        for entry in entries
+        if entry.info.verdict is Verdict.REJECT
+    }
+    title = f"Alignment of {', '.join(plan.inputs)}"
+    page = write_report(report, entries, calibrations, lost, title) if report else None
+    return Outcome(len(entries), resumed, rejected, lost, page)
+
+
+def _open_tasks(
+    plan: Plan, rigs: dict[str, RigModel], writer: PairsWriter, report: Path | None, displacement: Path | None
+) -> list[AlignTask]:
+    """Every pair that is not finished."""
+    return [
+        AlignTask(
+            source=plan.inputs[name],
+            group=group,
+            pair=pair,
+            scene=scene,
+            split=plan.splits[scene],
+            rig=rigs[name],
+            settings=plan.settings,
+            storage=plan.storage,
+            parts=writer.parts,
+            report=report,
+            displacement=displacement,
+        )
+        for scene, (name, group) in plan.scenes.items()
+        for pair in plan.pairs(scene)
+        if (scene, pair) not in writer.finished
+    ]
+
+
+def _align_all(tasks: list[AlignTask], writer: PairsWriter, executor: Executor | None) -> dict[str, str]:
+    """Run the tasks and fold their parts; returns the pairs that were lost and why."""
+    lost: dict[str, str] = {}
+    rejected = 0
+    with Progress(len(tasks), "align") as progress:
+        for task, result in run_tasks(run_align_task, tasks, executor):
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                writer.fold(result.part)
+                rejected += result.verdict is Verdict.REJECT
+            except LocalblurError as error:  # one damaged pair must not stop a run of thousands
+                lost[f"{task.scene}/{task.pair}"] = str(error)
+            progress.step(f"{rejected} rejected, {len(lost)} lost")
+    return lost
