@@ -103,7 +103,7 @@ def _sample(usable: BoolArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int
     for side in (slice(None, _BORDER_PX), slice(-_BORDER_PX, None)):
         inner[side] = False
         inner[:, side] = False
-    step = max(1, int(np.sqrt(usable.size / FIT_SAMPLES)))
+    step = _stride(usable)
     rows, columns = np.nonzero(inner[::step, ::step])
     if rows.size < MINIMUM_SAMPLES:
         raise LocalblurError(
@@ -113,6 +113,10 @@ def _sample(usable: BoolArray) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int
     return rows * step, columns * step
 
 
+def _stride(usable: BoolArray) -> int:
+    return max(1, int(np.ceil(np.sqrt(usable.size / FIT_SAMPLES))))
+
+
 def _image_noise(image: FloatArray, usable: BoolArray) -> npt.NDArray[np.float64]:
     """Noise variance per channel that is left after presmoothing, from the finest detail of the image's flat half.
 
@@ -120,7 +124,7 @@ def _image_noise(image: FloatArray, usable: BoolArray) -> npt.NDArray[np.float64
     """
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
     detail = np.abs(cv2.filter2D(image, cv2.CV_32F, kernel))
-    step = max(1, int(np.sqrt(usable.size / FIT_SAMPLES)))
+    step = _stride(usable)
     flatness = cv2.blur(detail.sum(axis=2), (5, 5))[::step, ::step][usable[::step, ::step]]
     values = detail[::step, ::step][usable[::step, ::step]]
     flat = values[flatness <= np.median(flatness)]
