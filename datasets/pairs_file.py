@@ -65,10 +65,14 @@ def verify(files: tuple[Path, ...]) -> None:
             click.echo(f"{path}: {problem}", err=True)
         if len(problems) > PROBLEMS_SHOWN:
             click.echo(f"{path}: and {len(problems) - PROBLEMS_SHOWN} more problems", err=True)
-        click.echo(f"{path}: {total} pairs, " + (f"{len(problems)} problems" if problems else "intact"))
+        click.echo(f"{path}: {total} pairs, " + _verdict(len(problems)))
         damaged |= bool(problems)
     if damaged:
         click.get_current_context().exit(EXIT_ERROR)
+
+
+def _verdict(problems: int) -> str:
+    return f"{problems} problem{'s' if problems > 1 else ''}" if problems else "intact"
 
 
 def report_lines(pairs: PairsFile, *, scenes: bool = True, settings: bool = True) -> list[str]:
