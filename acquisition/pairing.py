@@ -15,6 +15,8 @@ from localblur.acquisition.camera import Camera, CameraError, Frame
 
 READY_TIMEOUT_MS = 2000.0
 FRAME_TIMEOUT_MS = 3000.0
+GIGE_WRAP = (65535, 1)
+"""GigE Vision 1 counts frames in 16 bits and leaves 0 out."""
 
 
 class PairLost(Exception):  # noqa: N818 - an event the recording loop handles, not an error
@@ -43,7 +45,7 @@ class Pairer:
     ) -> None:
         self.cameras = (blurred_camera, sharp_camera)
         self._frame_timeout_ms = frame_timeout_ms
-        self._last_ids: tuple[int, int] | None = None
+        self._last_ids: tuple[int | None, int | None] | None = None
 
     def start(self) -> None:
         """Start both cameras, empty."""
@@ -85,10 +87,12 @@ class Pairer:
             camera.trigger()
         return (times_ns[1] - times_ns[0]) / 1e6
 
-    def _check_counters(self, block_ids: tuple[int, int]) -> None:
+    def _check_counters(self, block_ids: tuple[int | None, int | None]) -> None:
         last, self._last_ids = self._last_ids, block_ids
         if last is None:
             return
         for camera, before, after in zip(self.cameras, last, block_ids, strict=True):
-            if after != before + 1:
+            if before is None or after is None or after == before + 1:
+                continue
+            if (before, after) != GIGE_WRAP:
                 raise PairLost(f"camera {camera.role}: frame counter went from {before} to {after}, expected +1")

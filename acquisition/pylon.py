@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 BUSY_RETRY_S = 5.0
 """After a kill a GigE camera refuses everybody until its heartbeat (3 s by default) has run out."""
 BUFFERS = 10
+NO_BLOCK_ID = 2**64 - 1
+"""What pylon says where camera or transport layer have no frame counter."""
 EXPOSURE_TOLERANCE = 0.01
 
 
@@ -146,7 +148,7 @@ class PylonCamera(Camera):
                 host_time_ns = time.time_ns()
                 self._copy(result, out)
                 camera_time_ns = round(result.TimeStamp * self._tick_ns) or None
-                block_id = int(result.BlockID)
+                block_id = int(result.BlockID) if result.BlockID != NO_BLOCK_ID else None
             finally:
                 result.Release()
         return Frame(

@@ -80,7 +80,7 @@ class Frame:
 
     Attributes:
         data: uint8 or uint16, right-aligned DN, (H, W) mosaic or (H, W, 3).
-        block_id: the camera's frame counter since the last start.
+        block_id: the camera's frame counter since the last start, None when it has none.
         host_time_ns: wall clock of the host when the frame had arrived.
         camera_time_ns: the camera's own clock, None when it has none.
         exposure_ms: exposure time in milliseconds.
@@ -88,7 +88,7 @@ class Frame:
 
     role: Role
     data: npt.NDArray[Any]
-    block_id: int
+    block_id: int | None
     host_time_ns: int
     camera_time_ns: int | None
     exposure_ms: float
@@ -104,7 +104,7 @@ class FrameRecord(Settings):
     name: str
     bytes: int
     crc32: int
-    block_id: int
+    block_id: int | None
     host_time_ns: int
     camera_time_ns: int | None
     exposure_ms: float

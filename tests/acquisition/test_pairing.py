@@ -1,5 +1,7 @@
 """A pair is two frames of one trigger, or it is lost; never two frames of different triggers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,15 @@ def test_a_frame_of_another_size_is_a_loss(faulty_pair):
     pair.pairer.start()
     with pytest.raises(PairLost, match=r"camera B delivered \(8, 16\), but \(6, 16\) was set"):
         pair.pairer.take(np.zeros((6, 16), np.uint16), np.zeros((8, 16), np.uint16))
+
+
+@pytest.mark.parametrize("counter", [lambda n: None, lambda n: (65533 + n) % 65535 + 1], ids=["none", "16 bit"])
+def test_cameras_without_a_counter_or_with_one_that_wraps_lose_nothing(faulty_pair, counter):
+    class Counting(type(faulty_pair().sharp)):
+        def get(self, timeout_ms, out):
+            frame = super().get(timeout_ms, out)
+            return dataclasses.replace(frame, block_id=counter(frame.block_id))
+
+    pair = faulty_pair()
+    pair.sharp.__class__ = Counting
+    assert take(pair, 5) == [(n, n) for n in range(5)]
