@@ -23,7 +23,8 @@ h1 { margin-bottom: .2rem; } h2 { margin-top: 2.6rem; border-top: 1px solid #ccc
 img { max-width: 100%; display: block; margin: .6rem 0; } figcaption { color: #555; font-size: .92rem; }
 figure { margin: 1rem 0; } table { border-collapse: collapse; } td, th { padding: .25rem .8rem; text-align: right; }
 th { border-bottom: 1px solid #999; } td:first-child, th:first-child { text-align: left; }
-pre { background: #f4f4f4; padding: .7rem; overflow-x: auto; font-size: .82rem; } .note { color: #555; }
+pre { background: #f4f4f4; padding: .7rem; white-space: pre-wrap; font-size: .82rem; }
+pre.table { white-space: pre; overflow-x: auto; } .note { color: #555; }
 """
 
 
@@ -114,6 +115,7 @@ def commands(facts: dict[str, Any], stage: str) -> str:
     rows = [row for row in facts["commands"] if row["stage"] == stage]
     total = sum(row["seconds"] for row in rows)
     shown = [row["command"] for row in rows]
+    shown = [text if len(text) < 400 else f"{text[:240]} … {text[-120:]}" for text in shown]
     kept = shown if len(shown) <= 4 else [*shown[:3], f"… {len(shown) - 4} more scenes …", shown[-1]]
     return f"<pre>{html.escape(chr(10).join(kept))}\n({total:.0f} s)</pre>"
 
@@ -121,4 +123,4 @@ def commands(facts: dict[str, Any], stage: str) -> str:
 def results(folder: Path) -> str:
     """The table of mean scores and what must be known to read it."""
     summary = json.loads((folder / "scores" / "summary.json").read_text(encoding="utf-8"))
-    return f"<pre>{html.escape(table(summary))}</pre><p class='note'>{html.escape('. '.join(remarks(summary)))}</p>"
+    return f"<pre class='table'>{html.escape(table(summary))}</pre><p class='note'>{html.escape('. '.join(remarks(summary)))}</p>"
