@@ -1,0 +1,30 @@
+"""What the benchmarks ran on."""
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from localblur.common.parallel import default_workers
+
+PACKAGES = ("localblur", "torch", "numpy", "opencv-contrib-python", "h5py", "tifffile", "pypylon")
+
+
+def describe_machine() -> list[str]:
+    """Processor, memory, system, versions: one line each."""
+    memory = psutil.virtual_memory().total / 2**30
+    return [
+        f"processor: {_processor()}, {default_workers()} cores; {memory:.0f} GiB memory",
+        f"system: {platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "versions: " + ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES),
+    ]
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

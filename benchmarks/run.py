@@ -1,0 +1,109 @@
+"""All benchmarks: `python benchmarks/run.py` (or `make bench`) writes benchmarks/RESULTS.md.
+
+A new benchmark is one file with a `run(rounds) -> Section` and one line in `SECTIONS`.
+"""
+
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import bench_alignment
+import bench_capture
+import bench_inference
+import bench_patches
+import click
+from machine import describe_machine
+from measure import Measured, Row, Section
+
+from localblur.common.files import write_text
+
+SECTIONS: dict[str, Callable[[int], Section]] = {
+    "inference": bench_inference.run,
+    "patches": bench_patches.run,
+    "alignment": bench_alignment.run,
+    "capture": bench_capture.run,
+}
+HEADER = "| what | ours | compared with | ours is faster by (min to max) | extra memory: ours / other | remarks |"
+
+READING = """\
+Both ways run in processes of their own and take turns: one untimed call, then {rounds} timed calls each. Times are
+medians. The ratio is formed round by round; its median is given with its range. Memory is the peak of the untimed call
+above what the process held before it."""
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[SECTION]...")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Times each way is timed.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path(__file__).with_name("RESULTS.md"),
+    help="The table to write.  [default: RESULTS.md beside this file]",
+)
+def main(names: tuple[str, ...], rounds: int, output: Path) -> None:
+    """Run the benchmarks (all, or the SECTIONs named) and write the table."""
+    unknown = [name for name in names if name not in SECTIONS]
+    if unknown:
+        raise click.UsageError(f"unknown section {unknown[0]!r}; there are {', '.join(SECTIONS)}")
+    started = time.monotonic()
+    parts, failed = [], []
+    for name in names or SECTIONS:
+        click.echo(f"{name} ...", nl=False)
+        begun = time.monotonic()
+        try:
+            parts.append(section_text(SECTIONS[name](rounds)))
+        except Exception as error:  # one broken benchmark must not cost the results of the others
+            traceback.print_exc()
+            failed.append(name)
+            parts.append(f"## {name}\n\nfailed: {error}\n")
+        click.echo(f" {time.monotonic() - begun:.0f} s")
+    command = " ".join(["python benchmarks/run.py", *names, *(["--rounds", str(rounds)] if rounds != 3 else [])])
+    write_text(output, "\n".join([head(command, rounds, time.monotonic() - started), *parts]))
+    click.echo(f"wrote {output}")
+    sys.exit(1 if failed else 0)
+
+
+def head(command: str, rounds: int, seconds: float) -> str:
+    """Title, machine, date, command, and how to read the tables."""
+    date = datetime.now(timezone.utc).date().isoformat()
+    facts = [*describe_machine(), f"date: {date}; command: `{command}`; {seconds:.0f} s"]
+    return "\n".join(["# Benchmarks", "", *(f"- {fact}" for fact in facts), "", READING.format(rounds=rounds), ""])
+
+
+def section_text(section: Section) -> str:
+    """One section as Markdown."""
+    rows = [row_text(row) for row in section.rows]
+    return "\n".join([f"## {section.title}", "", section.text, "", HEADER, "|---" * 6 + "|", *rows, ""])
+
+
+def row_text(row: Row) -> str:
+    """One line of a table."""
+    ratios = sorted(row.ratios)
+    cells = [
+        row.what,
+        f"{row.ours.name}: {time_text(row.ours, row)}",
+        f"{row.other.name}: {time_text(row.other, row)}",
+        f"{statistics.median(ratios):.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f})",
+        f"{memory_text(row.ours)} / {memory_text(row.other)}",
+        row.note,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def time_text(measured: Measured, row: Row) -> str:
+    """Median time in the row's unit."""
+    return f"{measured.median * row.scale:.3g} {row.unit}"
+
+
+def memory_text(measured: Measured) -> str:
+    """Peak memory in MiB."""
+    return f"{measured.peak_mib:.0f} MiB"
+
+
+if __name__ == "__main__":
+    main()
