@@ -42,7 +42,7 @@ class QualitySettings(Settings):
     max_saturated: float = 0.4
     max_gain: float = 2.0
     max_moving: float = 0.7
-    max_drift_px: float = 30.0
+    max_drift_px: float = 15.0
     min_parallax_tiles: int = 5
     max_parallax: float = 0.1
     min_refinement: str = Field(default="translation", pattern="^(affine|translation|none)$")

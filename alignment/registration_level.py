@@ -94,15 +94,12 @@ class Level:
         rows = -(-len(local) // columns)
         padded = np.zeros((rows * columns, 2), np.float32)
         padded[: len(local)] = local
-        sampled = np.asarray(
-            cv2.remap(
-                self.blurred,
-                padded.reshape(rows, columns, 2),
-                None,
-                cv2.INTER_CUBIC,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-        ).reshape(-1, 4)[: len(local)]
+        # linear, because OpenCV's cubic does not reproduce ramps: it moves the image by up to 0.05 px, depending on the
+        # phase; on smoothed images linear sampling has half the registration error (measured on simulated rigs)
+        planes = cv2.remap(
+            self.blurred, padded.reshape(rows, columns, 2), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        sampled = np.asarray(planes, np.float32).reshape(-1, 4)[: len(local)]
         inside = (local >= 2).all(1) & (local[:, 0] <= width - 3) & (local[:, 1] <= height - 3)
         return sampled[:, 0], sampled[:, 1], sampled[:, 2], np.asarray(inside & (sampled[:, 3] < 0.05))
 
