@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from torch.utils.data import DataLoader
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress
 from localblur.training.checkpoint import fit_weights, save_model, save_state
-from localblur.training.config import OptimizerSettings, TrainingSettings, differences
+from localblur.training.config import TrainingSettings, differences
 from localblur.training.data import TrainingData
 from localblur.training.meter import Meter
 from localblur.training.networks.table import network_entry
 from localblur.training.objectives import gated_objective
+from localblur.training.optimization import averaging, learning_rate, make_optimizer
 from localblur.training.run_log import RunLog
 from localblur.training.runtime import (
     Precision,
@@ -33,6 +35,8 @@ from localblur.training.sampler import StepSampler
 from localblur.training.validation import score, validate
 
 STATE_NAME = "checkpoint.pt"
+REASONS = ("finished", "out of time", "interrupted")
+"""Why a call of `train` ends, from the weakest to the strongest."""
 
 Batch = dict[str, torch.Tensor]
 
@@ -45,10 +49,11 @@ class Summary:
 
     Attributes:
         step, steps: finished steps, and those of the whole run.
-        reason: `finished`, `out of time` or `interrupted`.
+        reason: one of `REASONS`.
         skipped: steps left out because their loss or gradient was not finite.
         figures: of the last validation; empty without a validation split.
         best_step: the step of the best model, None without a validation split.
+        main: whether this process is the one that writes and reports.
     """
 
     step: int
@@ -57,6 +62,7 @@ class Summary:
     skipped: int
     figures: dict[str, float]
     best_step: int | None
+    main: bool = True
 
 
 def train(
@@ -107,8 +113,8 @@ class Trainer:
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.module = module
         self.model = runtime.wrap(module)
-        self.optimizer = _optimizer(settings.optimizer, module)
-        self.average = AveragedModel(module, avg_fn=_averaging(settings.ema_decay)) if settings.ema_decay else None
+        self.optimizer = make_optimizer(settings.optimizer, module)
+        self.average = AveragedModel(module, avg_fn=averaging(settings.ema_decay)) if settings.ema_decay else None
         torch.manual_seed(settings.seed + 1 + runtime.rank)  # what dropout draws differs between processes
         self.step = 0
         self.skipped = self.skipped_in_row = 0
@@ -127,27 +133,22 @@ class Trainer:
         if self.step == 0:
             self._validate(log)
         meter = Meter(settings.data.batch)
-        reason = "finished"
-        with Progress(settings.steps, "train-lbag", unit="step") as progress:
-            progress.step(count=self.step)
+        reason = REASONS[0]
+        with self._progress() as advance:
+            advance("", self.step)
             while self.step < settings.steps:
                 with meter.waiting():
                     batch = next_batch(batches)
                 meter.add(self._update(batch))
-                progress.step(meter.note)
-                out_of_time = (
-                    settings.max_minutes is not None and time.monotonic() - started > 60 * settings.max_minutes
-                )
-                if self.runtime.anywhere(bool(stop)):
-                    reason = "interrupted"
-                elif self.runtime.anywhere(out_of_time):
-                    reason = "out of time"
+                advance(meter.note, 1)
+                late = settings.max_minutes is not None and time.monotonic() - started > 60 * settings.max_minutes
+                reason = REASONS[self.runtime.largest(2 if stop else int(late))]
                 ending = reason != "finished" or self.step == settings.steps
                 self._after_step(log, meter, ending=ending, validating=reason != "interrupted")
                 if ending:
                     break
         best_step = int(self.best["step"]) if self.best else None
-        return Summary(self.step, settings.steps, reason, self.skipped, self.figures, best_step)
+        return Summary(self.step, settings.steps, reason, self.skipped, self.figures, best_step, main=self.runtime.main)
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue with the same bits; all processes must ask."""
@@ -263,6 +264,14 @@ class Trainer:
         if self.runtime.main:
             save_state(self.run / STATE_NAME, state)
 
+    @contextmanager
+    def _progress(self) -> Iterator[Callable[[str, int], None]]:
+        if not self.runtime.main:
+            yield lambda _note, _count: None
+            return
+        with Progress(self.settings.steps, "train-lbag", unit="step") as progress:
+            yield progress.step
+
     def _loader(self, workers: int) -> DataLoader[Batch]:
         settings, runtime = self.settings, self.runtime
         sampler = StepSampler(
@@ -307,32 +316,3 @@ def settle(settings: TrainingSettings, device: torch.device) -> TrainingSettings
         # float32 convolutions on a processor are a third slower that way
         channels_last = device.type == "cuda" or precision == "bf16"
     return settings.model_copy(update={"precision": precision, "channels_last": channels_last})
-
-
-def learning_rate(settings: TrainingSettings, step: int) -> float:
-    """The rate of the update that follows `step` finished steps."""
-    schedule, base = settings.schedule, settings.optimizer.lr
-    if step < schedule.warmup_steps:
-        return base * (step + 1) / (schedule.warmup_steps + 1)
-    if schedule.kind == "multistep":
-        return base * schedule.factor ** sum(milestone <= step for milestone in schedule.milestones)
-    done = (step - schedule.warmup_steps) / max(1, settings.steps - schedule.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-    return base * (schedule.final_fraction + (1 - schedule.final_fraction) * cosine)
-
-
-def _optimizer(settings: OptimizerSettings, module: nn.Module) -> torch.optim.Optimizer:
-    kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[settings.name](
-        module.parameters(), lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay
-    )
-
-
-def _averaging(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
-    """Exponential averaging whose memory grows with the run, so that the first steps do not linger."""
-
-    def average(averaged: torch.Tensor, current: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
-        seen = int(count)
-        return torch.lerp(averaged, current, 1 - min(decay, (1 + seen) / (10 + seen)))
-
-    return average

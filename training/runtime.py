@@ -57,9 +57,11 @@ class Runtime:
             flag = self._accelerator.reduce(flag.float(), reduction="mean") > 1 - 0.5 / self.ranks
         return bool(flag)
 
-    def anywhere(self, flag: bool) -> bool:
-        """Whether `flag` is true on any process; all processes must ask."""
-        return flag if self.ranks == 1 else any(gather_object([flag]))
+    def largest(self, value: int) -> int:
+        """The largest `value` of all processes; all must ask."""
+        if self.ranks == 1:
+            return value
+        return int(self._accelerator.gather(torch.tensor([value], device=self.device)).max())
 
     def autocast(self, precision: Precision) -> AbstractContextManager[Any]:
         """The context a forward pass runs in."""

@@ -81,7 +81,8 @@ def main(
         device=device,
         workers=workers,
     )
-    report(summary, output)
+    if summary.main:
+        report(summary, output)
     if summary.reason == "interrupted":
         raise KeyboardInterrupt
 
@@ -118,14 +119,14 @@ def run_training(
 
     if resume and overwrite:
         raise LocalblurError("--resume continues a run and --overwrite replaces it; give one of them")
-    if not resume:
+    runtime = Runtime(device)
+    if runtime.main and not resume:
         refuse_existing(output / RUN_NAME, overwrite)
     checkpoint = output / STATE_NAME
     state = load_state(checkpoint) if resume and checkpoint.exists() else None
     base = _base_values(recipe, state, checkpoint)
     settings = _resolve(base, values or {}, config, overrides)
     opened = open_data(data, settings)
-    runtime = Runtime(device)
     if runtime.main:
         _prepare_folder(output, settings, opened.fingerprint, data, fresh=state is None)
     runtime.wait()

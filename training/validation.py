@@ -19,7 +19,8 @@ def validate(
         `psnr_blurred`, `psnr_restored`, `weighted_psnr_blurred`, `weighted_psnr_restored`, and `weighted_count`: on how
         many patches, those with a blurred pixel, the weighted ones stand. NaN when that is none.
     """
-    loader = DataLoader(Subset(patches, range(settings.samples)), batch_size=8)
+    # a generator of its own: else validating draws from the random state of the training
+    loader = DataLoader(Subset(patches, range(settings.samples)), batch_size=8, generator=torch.Generator())
     values: dict[str, list[torch.Tensor]] = {}
     training = module.training
     module.eval()

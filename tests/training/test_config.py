@@ -5,7 +5,7 @@ import pytest
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import load_settings
 from localblur.training.config import RECIPES, TrainingSettings, differences, read_recipe
-from localblur.training.loop import learning_rate
+from localblur.training.optimization import learning_rate
 
 
 def resolve(recipe, *overrides):

@@ -107,6 +107,17 @@ def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, runtim
     assert_equal_bits(final_state(whole), final_state(parts))
 
 
+def test_a_run_out_of_time_and_resumed_ends_with_the_same_bits(tmp_path, runtime):
+    # it validates and writes models where the uninterrupted run does not
+    chosen = settings(precision="bf16")
+    train(chosen, data(), tmp_path / "whole", runtime=runtime)
+    late = chosen.model_copy(update={"max_minutes": 1e-4})
+    first = train(late, data(), tmp_path / "parts", runtime=runtime)
+    assert (first.reason, first.step) == ("out of time", 1)
+    train(chosen, data(), tmp_path / "parts", runtime=runtime, state=final_state(tmp_path / "parts"))
+    assert_equal_bits(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
+
+
 def test_the_seed_decides_the_run(tmp_path, runtime):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         train(settings(seed=seed, steps=3), data(), tmp_path / name, runtime=runtime)
