@@ -182,7 +182,7 @@ def _drift(quality: Mapping[str, float], limits: QualitySettings) -> str:
     value = quality["drift_px"]
     if value <= limits.max_drift_px:
         return ""
-    return f"{value:.1f} px away from the calibration (limit {limits.max_drift_px} px): the rig was bumped; recalibrate"
+    return f"{value:.1f} px away from the calibration (limit {limits.max_drift_px} px): the rig was bumped, recalibrate"
 
 
 def _saturated(quality: Mapping[str, float], limits: QualitySettings) -> str:
