@@ -261,7 +261,7 @@ def _decide_serials(request: CaptureRequest, manifest: RecordingManifest | None)
     for role in ROLES:
         serial = request.serials.get(role)
         if serial is None and manifest is not None:
-            serial = manifest.cameras[role].serial
+            serial = manifest.settings.get("serials", {}).get(role)
         if serial is not None:
             serials[role] = serial
     if request.source == "cameras" and len(serials) < len(ROLES):

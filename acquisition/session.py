@@ -133,7 +133,7 @@ def _open_recording(plan: CapturePlan, records: dict[Role, CameraRecord], source
         camera_B=blurred,
         camera_S=sharp,
         rig=plan.rig.model_dump(mode="json") if plan.rig is not None else {},
-        settings={"source": plan.source, "sync": "software", "mirrored": mirrored},
+        settings={"source": plan.source, "sync": "software", "mirrored": mirrored, "serials": plan.serials},
     )
     writer = RecordingWriter.create(plan.output, manifest)
     for camera in source.cameras:

@@ -1,5 +1,6 @@
-"""Where pairs come from: two Basler cameras, or the simulated rig behind simulated or emulated ones."""
+"""Where pairs come from: two real cameras, or the simulated rig behind simulated or emulated ones."""
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Literal, Protocol
@@ -9,6 +10,7 @@ from localblur.acquisition.feed import RigFeed
 from localblur.acquisition.record import RecordHooks
 from localblur.acquisition.rig import RigSettings, SceneSettings, ShotKind
 from localblur.acquisition.simulated import SimulatedCamera
+from localblur.common.errors import LocalblurError
 from localblur.datasets.recording import ROLES, JournalWriter, Role
 
 SourceKind = Literal["cameras", "simulate", "emulate"]
@@ -32,19 +34,42 @@ class PairSource(Protocol):
         """Tidy up, and note in the journal what was checked."""
 
 
+def open_camera(role: Role, address: str) -> Camera:
+    """The camera of an address: a serial number, for makes other than the default one `make:serial`.
+
+    Raises:
+        LocalblurError: if the make is unknown.
+    """
+    make, separator, serial = address.partition(":")
+    if not separator:
+        make, serial = DEFAULT_MAKE, address
+    if make not in CAMERA_MAKES:
+        raise LocalblurError(f"camera {role}: no make {make!r}; known: {', '.join(CAMERA_MAKES)}")
+    return CAMERA_MAKES[make](role, serial)
+
+
+def _basler(role: Role, serial: str) -> Camera:
+    from localblur.acquisition.pylon import PylonCamera  # an SDK is loaded only where it is used
+
+    return PylonCamera(role, serial)
+
+
+DEFAULT_MAKE = "basler"
+CAMERA_MAKES: dict[str, Callable[[Role, str], Camera]] = {DEFAULT_MAKE: _basler}
+"""Every make of real camera: one line here, one file that fulfils `Camera`, one test."""
+
+
 class CameraSource:
-    """Two Basler cameras.
+    """Two real cameras.
 
     Args:
-        serials: serial number of each camera.
+        serials: address of each camera, see `open_camera`.
         settings: what to ask of each.
     """
 
     def __init__(self, serials: dict[Role, str], settings: dict[Role, CameraSettings]) -> None:
-        from localblur.acquisition.pylon import PylonCamera  # the SDK is loaded only where it is used
-
         self._settings = settings
-        self.cameras: tuple[Camera, Camera] = (PylonCamera("B", serials["B"]), PylonCamera("S", serials["S"]))
+        self.cameras: tuple[Camera, Camera] = (open_camera("B", serials["B"]), open_camera("S", serials["S"]))
 
     def set_up(self) -> dict[Role, CameraRecord]:
         return {camera.role: camera.apply(self._settings[camera.role]) for camera in self.cameras}

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from localblur.acquisition.capture import main
 from localblur.acquisition.rig import RigSettings, RigSimulator, RigTruth, SceneSettings, resolve_rig
 from localblur.acquisition.simulated import SimulatedCamera
+from localblur.acquisition.sources import CAMERA_MAKES
 from localblur.datasets.journal import FrameStore, read_journal
 from localblur.datasets.recording import Recording, verify
 
@@ -264,6 +265,18 @@ def test_the_emulator_as_real_cameras(folder, monkeypatch):
     monkeypatch.setenv("PYLON_CAMEMU", "1")
     result = capture("--pair", "--scene", "t", "-o", folder)
     assert_refused(result, 1, "camera B (0815-0001): not found; connected: Emulation 0815-0000", "capture --list")
+
+
+def test_cameras_of_another_make_are_one_line_in_the_table(folder, monkeypatch, coded_feed):
+    monkeypatch.setitem(CAMERA_MAKES, "coded", lambda role, serial: SimulatedCamera(role, coded_feed))
+    options = ("--size", "16x8", "--count", 7)
+    captured("--pair", "--blur", "coded:1", "--sharp", "coded:2", "--scene", "a", *options, "-o", folder)
+    captured("--pair", "--scene", "b", *options, "-o", folder)
+    assert verify(folder) == (14, [])
+    blurred, sharp = Recording.open(folder).frames("scenes/b", 6)
+    assert (blurred[0, 0], sharp[0, 0]) == (6, 1006)
+    result = capture("--pair", "--blur", "other:1", "--sharp", "coded:2", "-o", folder / "new")
+    assert_refused(result, 1, "no make 'other'; known: basler, coded")
 
 
 def test_list_shows_cameras_or_says_there_are_none(monkeypatch):
