@@ -123,4 +123,5 @@ def commands(facts: dict[str, Any], stage: str) -> str:
 def results(folder: Path) -> str:
     """The table of mean scores and what must be known to read it."""
     summary = json.loads((folder / "scores" / "summary.json").read_text(encoding="utf-8"))
-    return f"<pre class='table'>{html.escape(table(summary))}</pre><p class='note'>{html.escape('. '.join(remarks(summary)))}</p>"
+    told = html.escape(". ".join(remarks(summary)))
+    return f"<pre class='table'>{html.escape(table(summary))}</pre><p class='note'>{told}</p>"
