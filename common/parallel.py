@@ -132,6 +132,7 @@ class Progress:
     def __init__(self, total: int | None, description: str, unit: str = "pair") -> None:
         self.total, self.description, self.unit = total, description, unit
         self.count = 0
+        self._shown = 0
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(total=total, desc=description, unit=unit) if self._terminal else None
         self._last = time.monotonic()
@@ -142,7 +143,7 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self.count:
+        elif self.count != self._shown:
             self._line()
 
     def step(self, note: str = "", count: int = 1) -> None:
@@ -155,7 +156,7 @@ class Progress:
             self._line(note)
 
     def _line(self, note: str = "") -> None:
-        self._last = time.monotonic()
+        self._last, self._shown = time.monotonic(), self.count
         of_total = f"/{self.total}" if self.total is not None else ""
         tail = f"  {note}" if note else ""
         sys.stderr.write(f"{self.description}: {self.count}{of_total} {self.unit}s{tail}\n")
