@@ -11,7 +11,7 @@ from pydantic import Field
 from localblur.alignment.pair_evidence import BoolArray, FloatArray, gather_evidence
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
-from localblur.datasets.mask_shapes import clean, hysteresis, scaled, soften
+from localblur.datasets.mask_shapes import clean, fill_flat_regions, hysteresis, scaled, soften
 
 MINIMUM_SIDE_PX = 16
 
@@ -26,18 +26,24 @@ class MaskSettings(Settings):
         low, high: evidence (log-likelihood ratio) that extends, and that starts, a blurred region.
         close_px, open_px: radii of the closing and opening of the binary mask.
         smallest_area: regions below this share of the image are dropped.
-        fill_holes: whether enclosed holes are filled (the inside of a flat object shows no change).
+        flat_visibility: where motion would stand out of the noise by less than this, the picture is flat.
+        flat_coverage: a flat region belongs to the blur if more than this share of its rim does; 1 leaves it out.
+        largest_flat_area: larger flat regions, as a share of the image, are background.
+        fill_holes: whether enclosed holes are filled.
     """
 
     method: Literal["pair"] = "pair"
-    motion_contrast: float = Field(default=0.15, gt=0)
+    motion_contrast: float = Field(default=0.1, gt=0)
     contrast_radius_px: float = Field(default=7.0, gt=0)
     window_radius_px: float = Field(default=3.0, gt=0)
     low: float = 0.5
-    high: float = 6.0
+    high: float = 12.0
     close_px: float = Field(default=8.0, ge=0)
     open_px: float = Field(default=1.0, ge=0)
     smallest_area: float = Field(default=1e-4, ge=0, lt=1)
+    flat_visibility: float = Field(default=2.0, ge=0)
+    flat_coverage: float = Field(default=0.5, gt=0, le=1)
+    largest_flat_area: float = Field(default=0.1, ge=0, le=1)
     fill_holes: bool = True
 
 
@@ -71,13 +77,8 @@ def pair_mask(
     ratio[~usable] = 0
     radius = scaled(settings.window_radius_px, width)
     score = cv2.blur(ratio, (2 * radius + 1, 2 * radius + 1))
-    binary = clean(
-        hysteresis(score, settings.low, settings.high) & usable,
-        open_px=settings.open_px,
-        close_px=settings.close_px,
-        smallest_area=settings.smallest_area,
-        holes_filled=settings.fill_holes,
-    )
+    flat = evidence.visibility(scaled(1.0, width), settings.motion_contrast) < settings.flat_visibility
+    binary = _shape(hysteresis(score, settings.low, settings.high) & usable, flat & usable, settings)
     mask = soften(binary & usable, score, radius)
     mask[~usable] = 0
     return mask
@@ -85,6 +86,25 @@ def pair_mask(
 
 METHODS: dict[str, Callable[..., npt.NDArray[np.uint8]]] = {"pair": pair_mask}
 """Mask methods that look at one pair, by their name in `MaskSettings.method`."""
+
+
+def _shape(seen: BoolArray, flat: BoolArray, settings: MaskSettings) -> BoolArray:
+    """From where motion is seen to the extent of the moving objects."""
+
+    def tidy(binary: BoolArray) -> BoolArray:
+        return clean(
+            binary,
+            open_px=settings.open_px,
+            close_px=settings.close_px,
+            smallest_area=settings.smallest_area,
+            holes_filled=settings.fill_holes,
+        )
+
+    outlined = tidy(seen)
+    completed = fill_flat_regions(
+        outlined, flat, coverage=settings.flat_coverage, largest_area=settings.largest_flat_area
+    )
+    return tidy(completed)
 
 
 def _levels(image: npt.NDArray[Any], name: str) -> FloatArray:

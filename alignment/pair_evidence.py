@@ -61,14 +61,21 @@ class Evidence:
         local variance of the sharp picture on top of the noise. Flat surroundings therefore say nothing either way,
         while a textured one that did not change speaks against motion.
         """
-        window = (2 * radius_px + 1, 2 * radius_px + 1)
-        mean = cv2.blur(self.predicted, window)
-        local_variance = np.maximum(cv2.blur(self.predicted**2, window) - mean**2, 0)
-        moved = self.variance + motion_contrast * local_variance
+        moved = self.variance + motion_contrast * self._local_variance(radius_px)
         # clipped: one hot pixel must not outvote its window
         squared = np.minimum(self.residual**2 / self.variance, 60.0)
         ratio = self.variance / moved
         return np.asarray(0.5 * (squared * (1 - ratio) + np.log(ratio)).sum(axis=2), np.float32)
+
+    def visibility(self, radius_px: int, motion_contrast: float) -> FloatArray:
+        """How far motion would stand out of the noise: expected over noise variance, channels summed, (H, W)."""
+        expected = motion_contrast * self._local_variance(radius_px)
+        return np.asarray((expected / self.variance).sum(axis=2), np.float32)
+
+    def _local_variance(self, radius_px: int) -> FloatArray:
+        window = (2 * radius_px + 1, 2 * radius_px + 1)
+        mean = cv2.blur(self.predicted, window)
+        return np.asarray(np.maximum(cv2.blur(self.predicted**2, window) - mean**2, 0), np.float32)
 
 
 def gather_evidence(blurred: FloatArray, sharp: FloatArray, usable: BoolArray) -> Evidence:

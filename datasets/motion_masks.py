@@ -6,7 +6,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from localblur.common.settings import Settings
-from localblur.datasets.mask_shapes import clean, hysteresis, scaled, soften
+from localblur.datasets.mask_shapes import BoolArray, clean, fill_flat_regions, hysteresis, scaled, soften
 
 
 class MotionMaskSettings(Settings):
@@ -19,6 +19,7 @@ class MotionMaskSettings(Settings):
         noise_floor, noise_cap: bounds of that noise level in levels; the cap is for scenes that move as a whole.
         low, high: swing, in units of what noise and tolerance explain, that extends and that starts a region.
         close_px, open_px, smallest_area, fill_holes: shape of the mask, as for pairs.
+        flat_coverage, largest_flat_area: which flat regions inside it are filled, as for pairs.
     """
 
     presmooth_px: float = Field(default=0.7, gt=0)
@@ -32,6 +33,8 @@ class MotionMaskSettings(Settings):
     open_px: float = Field(default=1.0, ge=0)
     smallest_area: float = Field(default=2e-4, ge=0, lt=1)
     fill_holes: bool = True
+    flat_coverage: float = Field(default=0.5, gt=0, le=1)
+    largest_flat_area: float = Field(default=0.1, ge=0, le=1)
 
 
 def motion_mask(
@@ -56,20 +59,30 @@ def motion_mask(
     # an edge that sways is seen on both of its sides
     steepest = cv2.dilate(slope, np.ones((3, 3), np.uint8))
     ratio = np.zeros(swing.shape[:2], np.float32)
+    flat = np.ones(swing.shape[:2], np.bool_)
     for channel in range(3):
         values, edges = swing[..., channel].astype(np.float32), steepest[..., channel]
-        explained = _noise_level(values, edges, settings) + settings.tolerance_px * edges
-        np.maximum(ratio, values / explained, out=ratio)
+        noise = _noise_level(values, edges, settings)
+        np.maximum(ratio, values / (noise + settings.tolerance_px * edges), out=ratio)
+        flat &= edges < noise
     ratio = cv2.blur(ratio, (3, 3))
-    binary = clean(
-        hysteresis(ratio, settings.low, settings.high),
+    outlined = _tidy(hysteresis(ratio, settings.low, settings.high), settings)
+    completed = fill_flat_regions(
+        outlined, flat, coverage=settings.flat_coverage, largest_area=settings.largest_flat_area
+    )
+    binary = _tidy(completed, settings)
+    log_odds = 3 * np.log(np.maximum(ratio, 1e-3) / settings.low)
+    return soften(binary, log_odds.astype(np.float32), scaled(3.0, swing.shape[1]))
+
+
+def _tidy(binary: BoolArray, settings: MotionMaskSettings) -> BoolArray:
+    return clean(
+        binary,
         open_px=settings.open_px,
         close_px=settings.close_px,
         smallest_area=settings.smallest_area,
         holes_filled=settings.fill_holes,
     )
-    log_odds = 3 * np.log(np.maximum(ratio, 1e-3) / settings.low)
-    return soften(binary, log_odds.astype(np.float32), scaled(3.0, swing.shape[1]))
 
 
 def _noise_level(swing: npt.NDArray[np.float32], slope: npt.NDArray[np.float32], settings: MotionMaskSettings) -> float:

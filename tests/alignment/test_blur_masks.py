@@ -80,6 +80,20 @@ def test_a_moving_object_is_found_with_its_whole_extent(rng):
     assert intersection_over_union(pair_mask(blurred, sharp), truth) > 0.85
 
 
+def test_the_inside_of_a_flat_object_belongs_to_its_extent(rng):
+    background = srgb_decode(textured(rng))
+    frames, covered = [], np.zeros(SIZE, bool)
+    for step in range(11):
+        frame = background.copy()
+        cv2.circle(frame, (130 + step, 100), 40, (0.02, 0.05, 0.3), -1)
+        frames.append(frame)
+        covered |= cv2.circle(np.zeros(SIZE, np.uint8), (130 + step, 100), 40, 1, -1) > 0
+    blurred, sharp = noisy(srgb_encode(np.mean(frames, axis=0)), rng), noisy(srgb_encode(frames[5]), rng)
+    assert intersection_over_union(pair_mask(blurred, sharp), covered) > 0.85
+    outline_only = pair_mask(blurred, sharp, MaskSettings(flat_coverage=1.0, fill_holes=False))
+    assert intersection_over_union(outline_only, covered) < 0.8
+
+
 def test_depth_and_number_type_do_not_matter(rng):
     blurred, sharp, _ = moving_pair(rng)
     mask = pair_mask(blurred, sharp)
@@ -114,7 +128,7 @@ def test_larger_images_get_the_same_mask_at_their_scale(rng):
 
 
 def test_the_simulated_cases_are_masked_well(shared):
-    """Every second pair of the reference cases: prototypes reach 0.71 to 0.75 over all of them, 0.60 is required."""
+    """Every second pair of the reference cases: 0.60 over all of them is required, they reach 0.89."""
     scores = []
     for truth_file in sorted((shared / "cases/masks/truth").glob("*/*[0246].png")):
         stem = shared / "cases/masks/scenes" / truth_file.parent.name / truth_file.stem
@@ -127,7 +141,7 @@ def test_the_simulated_cases_are_masked_well(shared):
             scores.append(intersection_over_union(mask[considered], truth[considered] == 255))
         else:
             assert binary_mask(mask).mean() < 0.02
-    assert np.mean(scores) > 0.65
+    assert np.mean(scores) > 0.8
 
 
 def test_a_real_global_blur_is_found(shared):
