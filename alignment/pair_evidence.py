@@ -201,14 +201,15 @@ def _noise_variance(
     When most of them do move, the cap and the bound on k keep the movers from being taken for noise.
     """
     errors, levels, gradients = residual[sample], predicted[sample], squared_gradient[sample]
-    flat = gradients <= np.quantile(gradients, 0.4)
-    edges = np.unique(np.quantile(levels[flat], np.linspace(0, 1, 9)))
+    edges = np.unique(np.quantile(levels, np.linspace(0, 1, 9)))
     centres, variances = [], []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
-        inside = flat & (levels >= low) & (levels <= high)
-        if inside.sum() > 50:
+        inside = (levels >= low) & (levels <= high)
+        # the flattest of each level, not of all: in sRGB codes shadows are noisier, and often nothing dark is flat
+        flat = inside & (gradients <= np.quantile(gradients[inside], 0.4))
+        if flat.sum() > 50:
             centres.append((low + high) / 2)
-            variances.append((1.4826 * np.median(np.abs(errors[inside]))) ** 2)
+            variances.append((1.4826 * np.median(np.abs(errors[flat]))) ** 2)
     if not centres:
         centres, variances = [0.0], [(1.4826 * np.median(np.abs(errors))) ** 2]
     limited = np.clip(variances, QUANTISATION_FLOOR, max(cap, QUANTISATION_FLOOR))
