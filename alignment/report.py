@@ -83,10 +83,7 @@ def _summary(entries: Sequence[ReportEntry], lost: Mapping[str, str]) -> str:
 
 
 def _calibration(name: str, content: Mapping[str, Any]) -> str:
-    rows = "".join(
-        "<tr>" + "".join(f"<td{'' if isinstance(value, float) else ' class=text'}>{_text(value)}</td>" for value in row)
-        for row in _residual_rows(content)
-    )
+    rows = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in _residual_rows(content))
     rendering = content.get("rendering", {})
     colors = f"Colours: {_text(rendering.get('method', 'none'))}"
     if rendering.get("delta_e2000") is not None:
@@ -161,6 +158,10 @@ def _legend() -> str:
         for measure in MEASURES.values()
     )
     return f"<h2>What the measures mean</h2><table><tr><th>measure</th><th>unit</th><th></th></tr>{rows}</table>"
+
+
+def _cell(value: object) -> str:
+    return f"<td>{_text(value)}</td>" if isinstance(value, float) else f"<td class=text>{_text(value)}</td>"
 
 
 def _text(value: object) -> str:
