@@ -20,7 +20,7 @@ from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress, open_executor, run_tasks
 from localblur.datasets.pair import Verdict
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader, assign_splits
-from localblur.datasets.store_schema import Compression
+from localblur.datasets.store_schema import Compression, check_name
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str
     Scenes keep their names; where several inputs have a scene of one name, the input's folder name goes in front.
 
     Raises:
-        LocalblurError: for unusable inputs, inputs of one folder name, or a bad split.
+        LocalblurError: for unusable inputs, inputs of one folder name, names that cannot be stored, or a bad split.
     """
     opened: dict[str, PairInput] = {}
     for path in inputs:
@@ -98,6 +98,10 @@ def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str
     }
     if len(scenes) != len(names):
         raise LocalblurError("two scenes would get the same name; rename a scene or an input folder")
+    for scene, (name, group) in scenes.items():
+        check_name("scene", scene)
+        for pair in opened[name].pairs(group):
+            check_name("pair", pair)
     storage: Storage = "srgb8" if all(source.eight_bit for source in opened.values()) else "linear16"
     if settings.store != "auto":
         storage = settings.store

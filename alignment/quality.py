@@ -73,9 +73,11 @@ MEASURES: dict[str, Measure] = {
     "gain": Measure("gain", "x", "brightness factor applied to the blurred image"),
     "drift_px": Measure("drift", "px", "mean distance of the pair's field from the rig calibration"),
     "refinement_degree": Measure("refinement", "degree", "3 cubic, 1 affine, 0 translation, -1 none"),
-    "calibrated": Measure("calibrated", "", "1: a rig calibration was used, 0: fitted on the pair itself"),
+    "calibrated": Measure(
+        "calibrated", "flag", "whether a rig calibration was used; otherwise fitted on the pair itself"
+    ),
     "parallax": Measure("parallax", "share", "moving tiles that re-appear unblurred but shifted"),
-    "parallax_tiles": Measure("parallax tiles", "", "how many tiles that is"),
+    "parallax_tiles": Measure("parallax tiles", "tiles", "how many tiles that is"),
     "parallax_px": Measure("parallax shift", "px", "their median shift"),
 }
 

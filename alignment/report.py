@@ -24,6 +24,9 @@ figure { margin: 0; } figure img { width: 100%; height: auto; display: block; ba
 figcaption { font-size: 12px; color: #555; }
 """
 
+DECIMALS = {"dB": 1, "degree": 0, "tiles": 0}
+"""Digits after the point by unit, where three are too many."""
+
 
 @dataclass(frozen=True)
 class ReportEntry:
@@ -85,7 +88,8 @@ def _summary(entries: Sequence[ReportEntry], lost: Mapping[str, str]) -> str:
 def _calibration(name: str, content: Mapping[str, Any]) -> str:
     rows = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in _residual_rows(content))
     rendering = content.get("rendering", {})
-    colors = f"Colours: {_text(rendering.get('method', 'none'))}"
+    method = rendering.get("method", "none")
+    colors = f"Colours: {'as captured' if method == 'none' else _text(method)}"
     if rendering.get("delta_e2000") is not None:
         colors += f", mean CIEDE2000 of the chart after rendering {_text(float(rendering['delta_e2000']))}"
     if "color_residual" in content:
@@ -118,7 +122,7 @@ def _table(entries: Sequence[ReportEntry]) -> str:
     head = "".join(f"<th>{html.escape(MEASURES[name].title)}</th>" for name in shown)
     rows = []
     for entry in entries:
-        cells = "".join(f"<td>{_text(entry.info.quality.get(name, math.nan))}</td>" for name in shown)
+        cells = "".join(f"<td>{_measure(name, entry.info.quality.get(name, math.nan))}</td>" for name in shown)
         label = f"{html.escape(entry.scene)}/{html.escape(entry.info.name)}"
         verdict = entry.info.verdict.value
         rows.append(
@@ -132,7 +136,7 @@ def _pair(entry: ReportEntry, folder: Path) -> str:
     info, label = entry.info, f"{html.escape(entry.scene)}/{html.escape(entry.info.name)}"
     reasons = f": {html.escape(info.reasons)}" if info.reasons else ""
     measures = ", ".join(
-        f"{html.escape(MEASURES[name].title)} {_text(value)} {html.escape(MEASURES[name].unit)}".strip()
+        f"{html.escape(MEASURES[name].title)} {_measure(name, value)}"
         for name, value in info.quality.items()
         if name in MEASURES
     )
@@ -158,6 +162,18 @@ def _legend() -> str:
         for measure in MEASURES.values()
     )
     return f"<h2>What the measures mean</h2><table><tr><th>measure</th><th>unit</th><th></th></tr>{rows}</table>"
+
+
+def _measure(name: str, value: float) -> str:
+    """A measure with its unit; shares in per cent."""
+    unit = MEASURES[name].unit
+    if math.isnan(value):
+        return "–"
+    if unit == "share":
+        return f"{value:.1%}"
+    if unit == "flag":
+        return "yes" if value else "no"
+    return f"{value:.{DECIMALS.get(unit, 3)}f} {html.escape(unit)}".strip()
 
 
 def _cell(value: object) -> str:

@@ -97,6 +97,14 @@ def test_missing_partner_stops_before_any_work(small: Path, tmp_path: Path) -> N
     assert not parts_folder(tmp_path / "x.h5").exists()
 
 
+def test_names_that_cannot_be_stored_are_said_before_any_work(small: Path, tmp_path: Path) -> None:
+    folder = copied(small / "scenes" / "a", tmp_path / "in" / "scenes" / ("long" * 20)).parents[1]
+    result = run(folder, "-o", tmp_path / "x.h5")
+    assert result.exit_code == 1
+    assert "80 bytes long, the limit is 64" in result.stderr
+    assert not parts_folder(tmp_path / "x.h5").exists()
+
+
 def test_existing_output_is_kept_without_overwrite(small: Path, tmp_path: Path) -> None:
     (tmp_path / "x.h5").write_text("precious")
     result = run(small, "-o", tmp_path / "x.h5", "--workers", 1)
