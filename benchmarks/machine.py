@@ -17,8 +17,13 @@ def describe_machine() -> list[str]:
     return [
         f"processor: {_processor()}, {default_workers()} cores; {memory:.0f} GiB memory",
         f"system: {platform.system()} {platform.release()}, Python {platform.python_version()}",
+        f"load when it began: {_load()}",
         "versions: " + ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES),
     ]
+
+
+def _load() -> str:
+    return ", ".join(f"{value:.1f}" for value in psutil.getloadavg()) + " processes in the last 1, 5 and 15 minutes"
 
 
 def _processor() -> str:

@@ -50,7 +50,7 @@ def main(names: tuple[str, ...], rounds: int, output: Path) -> None:
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         raise click.UsageError(f"unknown section {unknown[0]!r}; there are {', '.join(SECTIONS)}")
-    started = time.monotonic()
+    started, machine = time.monotonic(), describe_machine()
     parts, failed = [], []
     for name in names or SECTIONS:
         click.echo(f"{name} ...", nl=False)
@@ -63,15 +63,15 @@ def main(names: tuple[str, ...], rounds: int, output: Path) -> None:
             parts.append(f"## {name}\n\nfailed: {error}\n")
         click.echo(f" {time.monotonic() - begun:.0f} s")
     command = " ".join(["python benchmarks/run.py", *names, *(["--rounds", str(rounds)] if rounds != 3 else [])])
-    write_text(output, "\n".join([head(command, rounds, time.monotonic() - started), *parts]))
+    write_text(output, "\n".join([head(machine, command, rounds, time.monotonic() - started), *parts]))
     click.echo(f"wrote {output}")
     sys.exit(1 if failed else 0)
 
 
-def head(command: str, rounds: int, seconds: float) -> str:
+def head(machine: list[str], command: str, rounds: int, seconds: float) -> str:
     """Title, machine, date, command, and how to read the tables."""
     date = datetime.now(timezone.utc).date().isoformat()
-    facts = [*describe_machine(), f"date: {date}; command: `{command}`; {seconds:.0f} s"]
+    facts = [*machine, f"date: {date}; command: `{command}`; {seconds:.0f} s"]
     return "\n".join(["# Benchmarks", "", *(f"- {fact}" for fact in facts), "", READING.format(rounds=rounds), ""])
 
 
