@@ -17,7 +17,7 @@ from localblur.training.checkpoint import CARD_NAME, WEIGHTS_NAME, save_model
 from localblur.training.deblur import main
 from localblur.training.networks.table import NETWORKS
 
-OPTIONS = {"width": 8, "num_res": 1}
+OPTIONS = {"width": 8, "num_res": 1, "identity_start": False}
 
 
 def save_random_model(folder: Path, **weights: float) -> Path:

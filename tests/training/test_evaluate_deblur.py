@@ -29,7 +29,7 @@ from localblur.training.evaluation import (
 from localblur.training.evaluation_run import unique_labels
 from localblur.training.networks.table import NETWORKS
 
-OPTIONS = {"width": 8, "num_res": 1}
+OPTIONS = {"width": 8, "num_res": 1, "identity_start": False}
 HEADER = StoreHeader(encoding="srgb", bit_depth=8)
 
 
