@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.alignment.displacement import BoolArray, evaluate_on_grid, monomials, term_count
-from localblur.alignment.robust import Vector, robust_sigma, tukey_weight
+from localblur.alignment.robust import Vector, robust_sigma, tukey_weight, weighted_least_squares
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
 from localblur.datasets.images import FloatArray
@@ -75,7 +75,7 @@ class ColorModel:
         """Map an image (H, W, 3) that lies on the grid of the sharp camera."""
         height, width = light.shape[:2]
         ratio = evaluate_on_grid(self.vignetting, width, height).astype(np.float32)
-        mapped = light @ self.matrix.T.astype(np.float32)
+        mapped = np.asarray(cv2.transform(light, self.matrix), np.float32)
         mapped *= ratio[..., None]
         mapped += self.offset.astype(np.float32)
         return mapped
@@ -129,14 +129,13 @@ def fit_color(
     vignetting: Vector = np.zeros(terms.shape[1])
     vignetting[0] = 1.0
     solution: Vector = np.zeros((4, 3))
-    weight, ratio, residual = certainty, vignetting, 0.0
+    weight, ratio, residual = certainty**2, vignetting, 0.0
     for _ in range(_ROUNDS):
         design = np.concatenate([blurred * (terms @ vignetting)[:, None], np.ones((len(keep), 1))], 1)
         solution, weight, residual = _robust_matrix(design, sharp, certainty, settings.tukey)
         predicted = (blurred @ solution[:3]).mean(1)
         target = (sharp - solution[3]).mean(1)
-        scaled = terms * (predicted * weight)[:, None]
-        ratio = np.linalg.lstsq(scaled, target * weight, rcond=None)[0]
+        ratio = weighted_least_squares(terms * predicted[:, None], target, weight)
         if ratio[0] > 0:
             vignetting = ratio / ratio[0]
     # the last ratio belongs to the last matrix up to its scale, which the matrix takes over
@@ -146,11 +145,11 @@ def fit_color(
 
 def _robust_matrix(design: Vector, target: Vector, certainty: Vector, tukey: float) -> tuple[Vector, Vector, float]:
     """Weighted least squares for all three channels with common Tukey weights; solution (4, 3), weights, residual."""
-    weight, sigma = certainty, 0.0
+    weight, sigma = certainty**2, 0.0
     solution: Vector = np.zeros((design.shape[1], 3))
     for _ in range(8):
-        solution = np.linalg.lstsq(design * weight[:, None], target * weight[:, None], rcond=None)[0]
+        solution = weighted_least_squares(design, target, weight)
         residual = np.abs(target - design @ solution).max(1) * certainty
         sigma = robust_sigma(residual)
-        weight = certainty * np.sqrt(tukey_weight(residual, tukey * sigma))
+        weight = certainty**2 * tukey_weight(residual, tukey * sigma)
     return solution, weight, sigma

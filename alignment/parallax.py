@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.alignment.displacement import BoolArray
-from localblur.alignment.registration_level import LUMA_WEIGHTS, stabilised
+from localblur.alignment.registration_level import luma, stabilised
 from localblur.common.settings import Settings
 from localblur.datasets.images import FloatArray
 
@@ -104,4 +104,4 @@ def _peak(profile: npt.NDArray[np.float32], index: int) -> float:
 
 
 def _luma(light: FloatArray) -> FloatArray:
-    return np.asarray(cv2.GaussianBlur(stabilised(light @ LUMA_WEIGHTS), (0, 0), 1.0), np.float32)
+    return np.asarray(cv2.GaussianBlur(stabilised(luma(light)), (0, 0), 1.0), np.float32)

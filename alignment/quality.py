@@ -10,7 +10,7 @@ from pydantic import Field
 
 from localblur.alignment.pair import REFINEMENTS, AlignedPair
 from localblur.alignment.parallax import ParallaxSettings, find_parallax
-from localblur.alignment.registration_level import LUMA_WEIGHTS, stabilised
+from localblur.alignment.registration_level import luma, stabilised
 from localblur.alignment.robust import Vector, correlation
 from localblur.common.settings import Settings
 from localblur.datasets.images import srgb_encode
@@ -230,6 +230,6 @@ def _luma_correlation(aligned: AlignedPair) -> float:
         return 0.0
     # smoothed: noise, which differs, must not outweigh weak texture, which agrees
     sharp, blurred = (
-        cv2.GaussianBlur(stabilised(light @ LUMA_WEIGHTS), (0, 0), 2.0) for light in (aligned.sharp, aligned.blurred)
+        cv2.GaussianBlur(stabilised(luma(light)), (0, 0), 2.0) for light in (aligned.sharp, aligned.blurred)
     )
     return correlation(sharp[aligned.valid], blurred[aligned.valid])

@@ -23,7 +23,7 @@ from localblur.alignment.registration_level import (
     prepare_level,
     reduce,
 )
-from localblur.alignment.robust import Vector, correlation, robust_sigma, robust_solve, tukey_weight
+from localblur.alignment.robust import Vector, correlation, gram, robust_sigma, robust_solve, tukey_weight
 
 _MIN_POINTS = 200
 _NOISE_AREA_PX = 12.6
@@ -142,8 +142,10 @@ def _damped_step(
     settings: RegistrationSettings,
 ) -> npt.NDArray[np.float64]:
     """Gauss-Newton step with the weak prior and a limit on its length (a fit without texture must not run away)."""
-    weighted = jacobian * weight[:, None]
-    normal, right = weighted.T @ jacobian, weighted.T @ residual
+    scaled = np.concatenate([jacobian, residual[:, None]], 1, dtype=np.float32)
+    scaled *= np.sqrt(weight)[:, None].astype(np.float32)
+    product = gram(scaled)
+    normal, right = product[:-1, :-1].copy(), product[:-1, -1].copy()
     sigma = np.full(len(delta), settings.prior_slope_px)
     sigma[0] = settings.prior_shift_px
     # smoothing made neighbouring residuals alike: they are worth fewer independent ones
@@ -151,7 +153,8 @@ def _damped_step(
     diagonal = np.arange(delta.size)
     normal[diagonal, diagonal] += precision
     right[diagonal] -= precision * delta.T.ravel()
-    normal[np.diag_indices_from(normal)] *= 1 + 1e-9
-    step = np.asarray(np.linalg.lstsq(normal, right, rcond=1e-12)[0])
+    # single precision is enough: a step need not be exact, the residual it starts from is
+    normal[np.diag_indices_from(normal)] = normal.diagonal() * (1 + 1e-6) + 1e-9
+    step = np.asarray(np.linalg.solve(normal, right))
     longest = float(np.abs(step[: delta.size]).max())
     return step * min(1.0, settings.prior_shift_px / max(longest, 1e-12))

@@ -58,9 +58,14 @@ def stabilised(light: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.maximum(light, 0) + np.float32(STABILISER_OFFSET)), np.float32)
 
 
+def luma(light: FloatArray) -> FloatArray:
+    """Weighted mean of the channels of linear RGB, (H, W, 3) to (H, W)."""
+    return np.asarray(cv2.transform(light, LUMA_WEIGHTS[None]), np.float32)
+
+
 def stabilised_luma(light: FloatArray, saturated: BoolArray) -> Luma:
     """Stabilised luma of linear RGB `light`, shape (H, W, 3)."""
-    return Luma(stabilised(light @ LUMA_WEIGHTS), saturated)
+    return Luma(stabilised(luma(light)), saturated)
 
 
 @dataclass(frozen=True)

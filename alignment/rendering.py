@@ -82,7 +82,7 @@ class Rendering:
             return np.clip(light, 0, 1)
         # clipped before the matrix: a saturated pixel is white, whatever the matrix does to its channels
         balanced = np.clip(light * self.gains.astype(np.float32), 0, 1)
-        return np.clip(balanced @ self.matrix.T.astype(np.float32), 0, 1)
+        return np.asarray(np.clip(cv2.transform(balanced, self.matrix), 0, 1), np.float32)
 
     def content(self) -> dict[str, Any]:
         """As stored under /calibration of a pairs file."""

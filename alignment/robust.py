@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 Vector = npt.NDArray[np.floating[Any]]
 
+_BLOCK_ROWS = 256
+
 
 def robust_sigma(residual: Vector) -> float:
     """Standard deviation from the median absolute value; a tiny positive number for no or constant residuals."""
@@ -29,11 +31,35 @@ def robust_solve(terms: Vector, target: Vector, start: Vector, limit_in_sigma: f
     weight = np.asarray(start, np.float64)
     solution: Vector = np.zeros(terms.shape[1])
     for _ in range(4):
-        weighted = terms * weight[:, None]
-        solution = np.linalg.lstsq(weighted.T @ terms, weighted.T @ target, rcond=1e-12)[0]
+        solution = weighted_least_squares(terms, target, weight)
         residual = target - terms @ solution
         weight = tukey_weight(residual, limit_in_sigma * robust_sigma(residual[start > 0])) * start
     return np.asarray(solution, np.float64)
+
+
+def weighted_least_squares(terms: Vector, target: Vector, weight: Vector) -> npt.NDArray[np.float64]:
+    """Minimise the weighted squares of `target - terms @ solution`: (n, k) and (n[, m]) give (k[, m]).
+
+    By normal equations in double precision: for the few, well scaled unknowns here they lose nothing, and take a
+    tenth of the time of an orthogonal decomposition of the tall matrix.
+    """
+    count = terms.shape[1]
+    product = gram(np.concatenate([terms, target.reshape(len(terms), -1)], 1) * np.sqrt(weight)[:, None])
+    solution = np.linalg.lstsq(product[:count, :count], product[:count, count:], rcond=1e-12)[0]
+    return np.asarray(solution.reshape(count, *target.shape[1:]), np.float64)
+
+
+def gram(matrix: Vector) -> npt.NDArray[np.float64]:
+    """`matrix.T @ matrix` of a tall matrix, summed over blocks of rows, in double precision.
+
+    One large product makes BLAS wait for its threads hundreds of times (0.3 s instead of 5 ms when the cores are busy);
+    blocks stay below the size at which it starts threads, and the sum does not depend on their number.
+    """
+    whole = len(matrix) // _BLOCK_ROWS * _BLOCK_ROWS
+    blocks = matrix[:whole].reshape(-1, _BLOCK_ROWS, matrix.shape[1])
+    rest = matrix[whole:]
+    total = np.matmul(blocks.transpose(0, 2, 1), blocks).sum(0, dtype=np.float64) + rest.T @ rest
+    return np.asarray(total, np.float64)
 
 
 def correlation(first: Vector, second: Vector) -> float:

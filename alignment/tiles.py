@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.alignment.displacement import BoolArray, monomials
-from localblur.alignment.registration_level import LUMA_WEIGHTS, stabilised
+from localblur.alignment.registration_level import luma, stabilised
 from localblur.common.settings import Settings
 from localblur.datasets.images import FloatArray
 
@@ -116,4 +116,4 @@ def measure_tiles(
 
 
 def _smoothed(light: FloatArray) -> FloatArray:
-    return np.asarray(cv2.GaussianBlur(stabilised(light @ LUMA_WEIGHTS), (0, 0), _SMOOTHING_PX), np.float32)
+    return np.asarray(cv2.GaussianBlur(stabilised(luma(light)), (0, 0), _SMOOTHING_PX), np.float32)

@@ -8,7 +8,7 @@ import pytest
 from localblur.alignment.displacement import PolynomialField
 from localblur.alignment.registration import coarse_shift, register
 from localblur.alignment.registration_level import Luma, RegistrationSettings, stabilised_luma
-from localblur.alignment.robust import correlation, robust_sigma, robust_solve, tukey_weight
+from localblur.alignment.robust import correlation, gram, robust_sigma, robust_solve, tukey_weight
 
 SETTINGS = RegistrationSettings()
 
@@ -83,6 +83,12 @@ def test_sizes_that_do_not_divide_are_no_source_of_error(rig: Any) -> None:
     found = register(*cut, PolynomialField.identity(317, 237), 3, SETTINGS).field.positions()
     error = np.hypot(*np.moveaxis(found - shot.positions[:237, :317], -1, 0))[16:-16, 16:-16]
     assert error.mean() < 0.03
+
+
+@pytest.mark.parametrize("rows", [0, 100, 256, 1000])
+def test_gram_is_the_product_with_itself(rows: int, rng: np.random.Generator) -> None:
+    matrix = rng.normal(size=(rows, 5))
+    np.testing.assert_allclose(gram(matrix), matrix.T @ matrix, atol=1e-10)
 
 
 def test_robust_pieces(rng: np.random.Generator) -> None:
