@@ -24,6 +24,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PLAIN_INTERVAL_S = 10.0
+BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def default_workers() -> int:
@@ -57,6 +58,22 @@ def _end_with(sentinel: int) -> None:
 
 
 @contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Processes started meanwhile get one thread for matrix products, unless the user has set a number.
+
+    N workers with N threads each wait for one another instead of working. BLAS reads these variables when numpy is
+    loaded, which is before `prepare_worker` could say anything.
+    """
+    added = () if any(name in os.environ for name in BLAS_THREADS) else BLAS_THREADS
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
 def open_executor(workers: int, scheduler: str | None = None) -> Iterator[Executor | None]:
     """Yield an executor: a spawn-safe process pool, a Dask cluster (`scheduler` address), or None to run in place.
 
@@ -76,11 +93,12 @@ def open_executor(workers: int, scheduler: str | None = None) -> Iterator[Execut
         yield None
     else:
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)
-        try:
-            yield pool
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        with _one_blas_thread():
+            pool = ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker)
+            try:
+                yield pool
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 def run_tasks(

@@ -100,3 +100,16 @@ def test_quick_work_is_one_line_and_no_work_none(capsys):
     assert list(with_progress(range(5), None, "reading", "file")) == list(range(5))
     assert list(with_progress([], 0, "reading", "file")) == []
     assert capsys.readouterr().err == "reading: 5 files\n"
+
+
+@pytest.mark.parametrize("chosen", [None, "3"])
+def test_workers_get_one_thread_for_matrix_products_unless_the_user_chose(chosen, monkeypatch):
+    for name in parallel.BLAS_THREADS:
+        monkeypatch.delenv(name, raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+    with open_executor(2) as executor:
+        assert executor is not None
+        found = [executor.submit(os.getenv, name).result() for name in parallel.BLAS_THREADS]
+    assert found == ([chosen, None, None] if chosen else ["1", "1", "1"])
+    assert os.getenv("OMP_NUM_THREADS") == chosen
