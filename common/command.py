@@ -4,8 +4,10 @@ import errno
 import logging
 import signal
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import click
@@ -49,6 +51,8 @@ class Command(click.Command):
         if threading.current_thread() is threading.main_thread():
             # a supervisor's polite stop is treated like Ctrl-C: outputs are closed well
             signal.signal(signal.SIGTERM, _interrupt)
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, _interrupt)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -125,7 +129,17 @@ def overwrite_option(function: Decorated) -> Decorated:
     return click.option("--overwrite", is_flag=True, help="Replace an existing output.")(function)
 
 
-def _interrupt(_signal: int, _frame: object) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; where it would be lost, try again a little later.
+
+    Python prints and forgets exceptions raised in weakref callbacks and finalisers, and h5py runs many of those: without
+    this, every second Ctrl-C during writing had no effect.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename == weakref.__file__ or frame.f_code.co_name == "__del__":
+            threading.Timer(0.01, signal.raise_signal, [number]).start()
+            return
+        frame = frame.f_back
     raise KeyboardInterrupt
 
 

@@ -126,6 +126,29 @@ def test_a_polite_stop_closes_well_and_is_130(number):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM there")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_that_arrives_in_a_finaliser_is_not_lost(number):
+    script = f"""
+        import os, time, click
+        from localblur.common.command import Command
+
+        class Thing:
+            def __del__(self):
+                os.kill(os.getpid(), {int(number)})
+
+        @click.command(cls=Command)
+        def main():
+            Thing()
+            time.sleep(60)
+
+        main()
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 130
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_shared_options_arrive_under_their_names():
     @click.command(cls=Command)
     @output_option("Where to write.")
