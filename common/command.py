@@ -3,6 +3,7 @@
 import errno
 import logging
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -132,15 +133,22 @@ def overwrite_option(function: Decorated) -> Decorated:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; where it would be lost, try again a little later.
 
-    Python prints and forgets exceptions raised in weakref callbacks and finalisers, and h5py runs many of those: without
-    this, every second Ctrl-C during writing had no effect.
+    Python prints and forgets exceptions raised in weakref callbacks and finalisers, and h5py runs many of those: often
+    a Ctrl-C during writing had no effect.
     """
     while frame is not None:
         if frame.f_code.co_filename == weakref.__file__ or frame.f_code.co_name == "__del__":
-            threading.Timer(0.01, signal.raise_signal, [number]).start()
+            threading.Timer(0.01, _signal_main_thread, [number]).start()
             return
         frame = frame.f_back
     raise KeyboardInterrupt
+
+
+def _signal_main_thread(number: int) -> None:
+    if sys.platform == "win32":
+        signal.raise_signal(number)
+    else:  # directed at the main thread, it also ends a sleep or a wait there
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def _remember_debug(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
