@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from demo_page import write_page
 from demo_video import write_clips
 
+SHOWN_CHARACTERS = 240
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -63,7 +65,7 @@ class Journal:
         """Run one of the project's commands; a failure ends the demo with its exit code."""
         words = [str(word) for word in command]
         shown = shlex.join(words)
-        say(f"  $ {shown}")
+        say(f"  $ {shown if len(shown) < SHOWN_CHARACTERS else shown[:120] + ' … ' + shown[-60:]}")
         program = Path(sys.executable).with_name(words[0])
         started = time.monotonic()
         with (self.output / "log.txt").open("a", encoding="utf-8") as log:
@@ -85,8 +87,8 @@ def capture(journal: Journal, plan: Plan, folder: Path) -> Path:
     """Two emulated Basler cameras record scenes for training (one set of textures) and for the test (another)."""
     recording = folder / "recording"
     common = ("--emulate", "--size", plan.size, "--rig", "7", "-o", recording)
-    journal.run("capture", "capture", "--pair", "--calibrate", "static", "--count", str(plan.static_pairs), *common)
-    journal.run("capture", "capture", "--pair", "--calibrate", "chart", "--count", "1", *common)
+    calibrations = ("--calibrate", "static", "--calibrate", "chart", "--count", str(plan.static_pairs))
+    journal.run("capture", "capture", "--pair", *calibrations, *common)
     for split, scenes, pairs in (
         ("train", plan.train_scenes, plan.pairs_per_train_scene),
         ("test", plan.test_scenes, plan.pairs_per_test_scene),
