@@ -98,6 +98,7 @@ def make_plan(request: CaptureRequest) -> CapturePlan:
             f"{request.output} was recorded with {_source_words(manifest.settings.get('source'))}, not with"
             f" {_source_words(request.source)}; choose another --output"
         )
+    _check_mirror(request, manifest)
     rig = None if request.source == "cameras" else _decide_rig(request, manifest)
     return CapturePlan(
         output=request.output,
@@ -109,6 +110,18 @@ def make_plan(request: CaptureRequest) -> CapturePlan:
         serials=_decide_serials(request, manifest),
         interval_ms=request.interval_ms,
     )
+
+
+def _check_mirror(request: CaptureRequest, manifest: RecordingManifest | None) -> None:
+    if request.mirrored is None:
+        return
+    if request.source != "cameras":
+        raise LocalblurError("--mirror is for real cameras: the simulated rig has no reflected arm; leave it out")
+    if manifest is not None and manifest.settings.get("mirrored") != request.mirrored:
+        raise LocalblurError(
+            f"{request.output} was recorded with camera {manifest.settings.get('mirrored')} mirrored, not"
+            f" {request.mirrored}; leave --mirror out or choose another --output"
+        )
 
 
 def _existing_manifest(output: Path) -> RecordingManifest | None:
@@ -175,9 +188,7 @@ def _rig_options(request: CaptureRequest, seed: int | None) -> dict[str, Any]:
 def _plan_groups(request: CaptureRequest, *, simulated: bool) -> list[GroupPlan]:
     plans = []
     for kind in request.calibrate:
-        settings = (
-            SceneSettings(name="calibration", seed=request.seed, textures=request.textures) if simulated else None
-        )
+        settings = _calibration_settings(request) if simulated else None
         plans.append(_plan_group(request, f"calibration/{kind}", kind, settings))
     if request.scene is not None or request.look or not request.calibrate:
         look_is_name = request.look and not _is_yaml(request.look)

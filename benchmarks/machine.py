@@ -16,7 +16,7 @@ def describe_machine() -> list[str]:
     memory = psutil.virtual_memory().total / 2**30
     return [
         f"processor: {_processor()}, {default_workers()} cores; {memory:.0f} GiB memory",
-        f"system: {platform.system()} {platform.release()}, Python {platform.python_version()}",
+        f"system: {platform.system()}, Python {platform.python_version()}",
         f"load when it began: {_load()}",
         "versions: " + ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES),
     ]

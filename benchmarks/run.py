@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import bench_alignment
@@ -70,7 +70,7 @@ def main(names: tuple[str, ...], rounds: int, output: Path) -> None:
 
 def head(machine: list[str], command: str, rounds: int, seconds: float) -> str:
     """Title, machine, date, command, and how to read the tables."""
-    date = datetime.now(timezone.utc).date().isoformat()
+    date = datetime.now(UTC).date().isoformat()
     facts = [*machine, f"date: {date}; command: `{command}`; {seconds:.0f} s"]
     return "\n".join(["# Benchmarks", "", *(f"- {fact}" for fact in facts), "", READING.format(rounds=rounds), ""])
 

@@ -1,7 +1,7 @@
 """What a pair is: a blurred and a sharp picture of the same instant, with its mask and what is known about it."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ MASK_THRESHOLD = 128
 """A soft mask value of 128 and above is blurred."""
 
 
-class Verdict(str, Enum):
+class Verdict(StrEnum):
     """What quality control, or a person, decided about a pair."""
 
     ACCEPT = "accept"

@@ -8,7 +8,7 @@ that still opens. So a `building.h5` that was not closed well is never trusted: 
 import logging
 import shutil
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -155,7 +155,7 @@ class PairsWriter:
             )
         if earlier is not None and not difference:
             return str(earlier.get("created"))
-        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        created = datetime.now(UTC).isoformat(timespec="seconds")
         parts_files.begin_run(self.parts, wanted | {"created": created})
         return created
 

@@ -35,7 +35,7 @@ class Plan:
     static_pairs: int = 4
     clips: int = 60
     clip_size: tuple[int, int] = (384, 256)
-    steps: int = 900
+    steps: int = 640
     overrides: tuple[str, ...] = ()
 
 
@@ -136,7 +136,7 @@ def train(journal: Journal, plan: Plan, folder: Path, data: list[Path]) -> Path:
     run = folder / "run"
     settings = [word for text in (f"steps={plan.steps}", *plan.overrides) for word in ("--set", text)]
     journal.run("train", "train-lbag", *data, "--recipe", "lbag-small", *settings, "-o", run)
-    return run / "best"
+    return run
 
 
 def main() -> None:
@@ -146,9 +146,12 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="small pictures and a few training steps")
     arguments = parser.parse_args()
     plan, folder = (SHORT if arguments.short else FULL), arguments.output
-    if folder.exists():
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "log.txt").is_file():
+            raise SystemExit(f"demo: {folder} is not empty and not an earlier demo; choose another --output")
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log.txt").touch()
     journal = Journal(folder)
     started = time.monotonic()
     say("1/5 capture: two emulated cameras record the simulated rig")

@@ -75,7 +75,8 @@ def write_page(folder: Path, run: Callable[..., None]) -> Path:
             "6. Result on scenes never seen",
             "Other objects, other backgrounds, other textures than in training; the same rig. “Weighted” numbers count"
             " only pixels inside the blur mask. A few minutes of training on two cores make a weak network: what it"
-            " gains is small, and it is shown as it is.",
+            " gains is small, and it is shown as it is. The strips are from the three test scenes with the largest"
+            " blurred area; the evaluation report shows the best, the median and the worst pair.",
             commands(facts, "evaluate"),
             results(folder),
             *(figure(path, caption) for path, caption in deblur_strip(folder, rig, pictures, run)),

@@ -1,5 +1,6 @@
 """The pictures of the demo's page, made from the files that the commands left."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,10 @@ def most_blurred(path: Path, prefix: str, count: int) -> list[Pair]:
         for scene in file.scenes:
             if not scene.name.startswith(prefix):
                 continue
-            pairs = [file.read(scene.name, index) for index in range(scene.count)]
+            accepted = [index for index in range(scene.count) if not file.is_rejected(scene.name, index)]
+            pairs = [file.read(scene.name, index) for index in accepted]
+            if not pairs:
+                continue
             shares = [float(binary_mask(pair.mask).mean()) if pair.mask is not None else 0.0 for pair in pairs]
             chosen = int(np.argmax(shares))
             best.append((shares[chosen], pairs[chosen]))
@@ -182,7 +186,8 @@ def deblur_strip(folder: Path, pairs: Path, pictures: Path, run: Any) -> list[Fi
     inputs = folder / "blurred"
     for pair in chosen:
         write_image(inputs / f"{pair.scene}.png", pair.blurred)
-    run("evaluate", "deblur", inputs, "--model", folder / "run" / "best", "-o", folder / "deblurred")
+    run("evaluate", "deblur", inputs, "--model", folder / "run", "-o", folder / "deblurred")
+    scores = weighted_scores(folder / "scores" / "scores.csv")
     figures = []
     for pair in chosen:
         restored = read_image(folder / "deblurred" / f"{pair.scene}.png")
@@ -190,8 +195,21 @@ def deblur_strip(folder: Path, pairs: Path, pictures: Path, run: Any) -> list[Fi
         parts = (part[y0:y1, x0:x1] for part in (pair.blurred, restored, pair.sharp))
         path = pictures / f"restored_{pair.scene}.png"
         write_image(path, row(*(cv2.resize(part, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC) for part in parts)))
-        figures.append((path, f"{pair.scene}: blurred, restored, sharp (around the blurred area, enlarged twice)."))
+        before, after = scores[pair.scene, pair.info.name]
+        told = f"inside the mask {before:.2f} dB blurred, {after:.2f} dB restored ({after - before:+.2f} dB)"
+        figures.append((path, f"{pair.scene}/{pair.info.name}: blurred, restored, sharp, enlarged twice; {told}."))
     return figures
+
+
+def weighted_scores(table: Path) -> dict[tuple[str, str], tuple[float, float]]:
+    """Weighted PSNR in dB of every (scene, pair), blurred and restored."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    with table.open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            methods = found.setdefault((line["scene"], line["pair"]), {})
+            methods[line["method"]] = float(line["weighted_psnr"] or "nan")
+    pairs = {key: (methods.pop("blurred"), methods) for key, methods in found.items()}
+    return {key: (before, next(iter(rest.values()))) for key, (before, rest) in pairs.items()}
 
 
 def around_mask(pair: Pair, side: int = 180) -> tuple[int, int, int, int]:

@@ -49,13 +49,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = Path(__file__).resolve().parent.parent
     output = tmp_path_factory.mktemp("dist")
     sources = tmp_path_factory.mktemp("sources")
-    tracked = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=False)
-    names = tracked.stdout.split("\n") if tracked.returncode == 0 else []
-    copied = [name for name in names if name and (root / name).is_file()] or [
+    copied = ["setup.cfg", "pyproject.toml", "README.md", "LICENSE"] + [
         str(path.relative_to(root))
-        for pattern in ("*.cfg", "*.toml", "README.md", "LICENSE")
-        for path in root.glob(pattern)
-    ] + [str(path.relative_to(root)) for folder in FOLDERS for path in (root / folder).rglob("*") if path.is_file()]
+        for folder in FOLDERS
+        for path in (root / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
     for name in copied:
         target = sources / name
         target.parent.mkdir(parents=True, exist_ok=True)

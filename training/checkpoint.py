@@ -9,7 +9,7 @@ import json
 import math
 import pickle
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -81,7 +81,7 @@ def save_model(
         recipe=dict(recipe),
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
         data_fingerprint=fingerprint,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={name: metadata.version(name) for name in ("localblur", "torch")},
     )
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}

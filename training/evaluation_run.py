@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "format": "localblur-evaluation",
         "schema_version": 1,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: metadata.version(name) for name in ("localblur", "torch")},
         "conventions": CONVENTIONS,
         "settings": evaluation.settings.model_dump(mode="json"),

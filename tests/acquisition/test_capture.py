@@ -202,6 +202,7 @@ def test_a_scene_from_a_file_and_single_settings(folder, tmp_path):
         (("--pair", "--blur", "1", "-o", "x"), 1, ["two cameras are needed"]),
         (("--pair", "--blur", "1", "--sharp", "1", "-o", "x"), 1, ["the same camera 1"]),
         (("--pair", "--blur", "1", "--sharp", "2", "-o", "x"), 1, ["camera B (1): not found; connected: none at all"]),
+        (("--pair", "--simulate", "--mirror", "B", "-o", "x"), 1, ["--mirror", "real cameras"]),
         (("--verify", "x"), 1, ["x is no recording"]),
     ],
 )
