@@ -11,11 +11,12 @@ from localblur.alignment.align_tasks import (
     AlignTask,
     RigModel,
     Storage,
+    field_path,
     model_rig,
     run_align_task,
 )
 from localblur.alignment.inputs import PairInput, open_input
-from localblur.alignment.report import ReportEntry, write_report
+from localblur.alignment.report import PAGE, ReportEntry, write_report
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress, open_executor, run_tasks
 from localblur.datasets.pair import Verdict
@@ -122,9 +123,18 @@ def run_plan(
     """Align everything `plan` names into `output`; an interrupted run with the same plan is continued.
 
     Raises:
-        LocalblurError: if `output` exists, a rig cannot be calibrated, or not one pair can be aligned.
+        LocalblurError: if `output`, a report or a displacement field exists, an interrupted run had other inputs or
+            side outputs, a rig cannot be calibrated, or not one pair can be aligned.
     """
-    with PairsWriter(output, plan.header, overwrite=overwrite, compression=compression) as writer:
+    identity = {
+        "inputs": {name: source.identity for name, source in plan.inputs.items()},
+        "report": str(report.resolve()) if report else None,
+        "save_displacement": str(displacement.resolve()) if displacement else None,
+    }
+    writer = PairsWriter(output, plan.header, overwrite=overwrite, compression=compression, identity=identity)
+    if not writer.continues():
+        _refuse_existing(plan, output, report, displacement, overwrite)
+    with writer:
         resumed = len(writer.finished)
         with open_executor(workers, scheduler) as executor:
             rigs = {name: model_rig(source, plan.settings, executor) for name, source in plan.inputs.items()}
@@ -149,6 +159,20 @@ def run_plan(
     title = f"Alignment of {', '.join(plan.inputs)}"
     page = write_report(report, entries, calibrations, lost, title) if report else None
     return Outcome(len(entries), resumed, rejected, lost, page)
+
+
+def _refuse_existing(
+    plan: Plan, output: Path, report: Path | None, displacement: Path | None, overwrite: bool
+) -> None:
+    """Refuse to replace, without `--overwrite`, what another run left."""
+    wanted = [output]
+    if report is not None:
+        wanted.append(report / PAGE)
+    if displacement is not None:
+        wanted += [field_path(displacement, scene, pair) for scene in plan.scenes for pair in plan.pairs(scene)]
+    for path in wanted:
+        if path.exists() and not overwrite:
+            raise LocalblurError(f"{path} exists already; choose another place or pass --overwrite")
 
 
 def _open_tasks(

@@ -12,7 +12,7 @@ import numpy as np
 from localblur.alignment.blur_masks import MaskSettings, pair_mask
 from localblur.alignment.calibration import RigCalibration, StaticFit, calibrate, fit_static_pair
 from localblur.alignment.displacement import valid_box
-from localblur.alignment.inputs import PairInput
+from localblur.alignment.inputs import CHART, STATIC, PairInput
 from localblur.alignment.pair import AlignedPair, align_pair
 from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
 from localblur.alignment.quality import QualitySettings, decide, measure_quality
@@ -35,7 +35,6 @@ from localblur.datasets.store import write_part
 
 logger = logging.getLogger(__name__)
 
-STATIC, CHART = "calibration/static", "calibration/chart"
 _GREY_WORLD_SCENES = 8
 
 Result = TypeVar("Result")
@@ -102,7 +101,10 @@ class AlignedPart:
 
 
 def run_align_task(task: AlignTask) -> AlignedPart:
-    """Align one pair and leave it as a part; side outputs come first, so a part means that all of them exist."""
+    """Align one pair and leave it as a part.
+
+    Side outputs come first, so a part means that all of them exist: a run is only continued with the same ones asked.
+    """
     captured = task.source.read(task.group, task.pair)
     aligned = align_pair(captured, task.rig.calibration, task.settings.alignment)
     quality = measure_quality(aligned, task.settings.quality)
@@ -112,7 +114,7 @@ def run_align_task(task: AlignTask) -> AlignedPart:
         pictures = pair_pictures(captured, aligned, pair.mask, task.rig.rendering)
         save_pictures(task.report, task.scene, task.pair, pictures)
     if task.displacement is not None:
-        save_displacement(task.displacement / f"{task.scene}_{task.pair}.npy", aligned.positions)
+        save_displacement(field_path(task.displacement, task.scene, task.pair), aligned.positions)
     return AlignedPart(write_part(task.parts, pair, task.split), verdict, reasons)
 
 
@@ -155,6 +157,11 @@ def _stored_pair(
 def encode(light: FloatArray, storage: Storage) -> IntArray:
     """Linear light (H, W, 3) as stored: sRGB-coded uint8 or linear uint16."""
     return from_unit(srgb_encode(light), 8) if storage == "srgb8" else from_unit(light, 16)
+
+
+def field_path(folder: Path, scene: str, pair: str) -> Path:
+    """Where the displacement field of a pair lies."""
+    return folder / f"{scene}_{pair}.npy"
 
 
 def save_displacement(path: Path, positions: FloatArray) -> None:

@@ -4,6 +4,7 @@ A group is `scenes/NAME` or `calibration/KIND`, as in both layouts on disk. Inpu
 travel to worker processes; each process opens files by itself.
 """
 
+import hashlib
 import logging
 import re
 from dataclasses import dataclass
@@ -17,11 +18,14 @@ from localblur.alignment.pipeline import CapturedPair
 from localblur.alignment.radiometry import LinearImage, RadiometrySettings, linear_image, raw_image
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_image
+from localblur.datasets.parts import files_identity
 from localblur.datasets.recording import MANIFEST_NAME, CameraRecord, Recording
 
 logger = logging.getLogger(__name__)
 
 Encoding = Literal["srgb", "linear"]
+
+STATIC, CHART = CALIBRATION_GROUPS = "calibration/static", "calibration/chart"
 
 _PAIR_FILE = re.compile(r"(?P<name>.+)_(?P<role>blur|sharp)\.(png|tif|tiff)", re.IGNORECASE)
 
@@ -40,6 +44,11 @@ class PairInput(Protocol):
     @property
     def eight_bit(self) -> bool:
         """Whether 8 bits are enough to store its pairs without loss."""
+
+    @property
+    def identity(self) -> str:
+        """Where it lies and what all of its pairs share, so that a run is not continued with another input. Scenes may
+        grow; the calibration may not, since finished pairs were aligned with it."""
 
     def scenes(self) -> list[str]:
         """Names of the scenes."""
@@ -72,7 +81,7 @@ def open_input(path: Path, encoding: Encoding | None, settings: RadiometrySettin
         source = FolderInput(path, encoding or "srgb", settings, _eight_bit(path, encoding))
     else:
         raise LocalblurError(f"{path} {'is no folder' if path.exists() else 'does not exist'}; give a folder of pairs")
-    for group in [*(f"scenes/{scene}" for scene in source.scenes()), "calibration/static", "calibration/chart"]:
+    for group in [*(f"scenes/{scene}" for scene in source.scenes()), *CALIBRATION_GROUPS]:
         source.pairs(group)  # a missing partner is said now, not after an hour
     if not source.scenes():
         raise LocalblurError(
@@ -90,6 +99,16 @@ class RecordingInput:
     settings: RadiometrySettings
     kind: Literal["recording"] = "recording"
     eight_bit: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Folder, time of creation, and a digest of the cameras and the journalled calibration pairs."""
+        recording = _recording(self.path)
+        pairs = [pair for group in CALIBRATION_GROUPS for pair in recording.pairs(group)]
+        shared = [*recording.manifest.cameras.values(), *pairs]
+        digest = hashlib.sha256("\n".join(record.model_dump_json() for record in shared).encode()).hexdigest()[:16]
+        created = recording.manifest.created
+        return f"{self.path.resolve()}, created {created}, {len(pairs)} calibration pairs, sha256 {digest}"
 
     def scenes(self) -> list[str]:
         """Names of the scenes that hold pairs."""
@@ -128,6 +147,13 @@ class FolderInput:
     settings: RadiometrySettings
     eight_bit: bool
     kind: Literal["folder"] = "folder"
+
+    @property
+    def identity(self) -> str:
+        """Folder, and the calibration files by name, size and time of change."""
+        pairs = [files for group in CALIBRATION_GROUPS for files in _list_pairs(self.path / group).values()]
+        files = [file for roles in pairs for file in roles.values()]
+        return f"{self.path.resolve()}, calibration: {files_identity(self.path, files)}"
 
     def scenes(self) -> list[str]:
         """Names of the scene folders that hold pairs."""

@@ -24,6 +24,8 @@ figure { margin: 0; } figure img { width: 100%; height: auto; display: block; ba
 figcaption { font-size: 12px; color: #555; }
 """
 
+PAGE = "index.html"
+
 DECIMALS = {"dB": 1, "degree": 0, "tiles": 0}
 """Digits after the point by unit, where three are too many."""
 
@@ -72,8 +74,8 @@ def write_report(
         f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "index.html", page)
-    return folder / "index.html"
+    write_text(folder / PAGE, page)
+    return folder / PAGE
 
 
 def _summary(entries: Sequence[ReportEntry], lost: Mapping[str, str]) -> str:

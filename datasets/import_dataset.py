@@ -17,7 +17,7 @@ from localblur.datasets.images import read_image, read_plane
 from localblur.datasets.importers import LAYOUTS, PairFiles
 from localblur.datasets.names import storable_name
 from localblur.datasets.pair import Pair, PairInfo, Verdict
-from localblur.datasets.store import DEFAULT_SPLIT, PairsWriter, StoreHeader, assign_splits
+from localblur.datasets.store import DEFAULT_SPLIT, PairsWriter, StoreHeader, assign_splits, files_identity
 
 
 class ImportSettings(Settings):
@@ -69,7 +69,8 @@ def import_dataset(path: Path, output: Path, settings: ImportSettings, *, overwr
     splits = assign_splits(list(scenes.values()), settings.split, settings.seed)
     sizes: dict[str, tuple[int, ...]] = {}
     seen: set[tuple[str, str]] = set()
-    with PairsWriter(output, header, overwrite=overwrite) as writer, Progress(len(found.pairs), "importing") as bar:
+    writer = PairsWriter(output, header, overwrite=overwrite, identity={"inputs": _identity(path, found.pairs)})
+    with writer, Progress(len(found.pairs), "importing") as bar:
         for files in found.pairs:
             bar.step(files.label)
             scene = scenes[files.scene]
@@ -88,6 +89,11 @@ def import_dataset(path: Path, output: Path, settings: ImportSettings, *, overwr
         if not result.pairs:
             raise LocalblurError(f"no pair of {path} can be imported: {'; '.join(result.left_out[:5])}")
     return result
+
+
+def _identity(path: Path, pairs: Sequence[PairFiles]) -> str:
+    files = [file for pair in pairs for file in (pair.blurred, pair.sharp, pair.mask) if file is not None]
+    return f"{path.resolve()}, {files_identity(path, files)}"
 
 
 def _depth_and_encoding(

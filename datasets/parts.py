@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import zipfile
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,8 @@ def list_parts(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("[!.]*.npz") if path.name != CALIBRATION)
 
 
-def earlier_run(folder: Path) -> dict[str, Any] | None:
-    """The header of an unfinished run in `folder`; None if there is none, or it finished nothing.
+def earlier_run(folder: Path, *, empty: bool = False) -> dict[str, Any] | None:
+    """The header of an unfinished run in `folder`; None if there is none, or (but with `empty`) it finished nothing.
 
     Raises:
         LocalblurError: if the folder is something else, which is better left alone.
@@ -114,7 +115,7 @@ def earlier_run(folder: Path) -> dict[str, Any] | None:
         earlier = read_json(folder / HEADER)
         if not isinstance(earlier, dict):
             raise LocalblurError(f"{folder / HEADER} is damaged; delete {folder} to start afresh")
-        return earlier if list_parts(folder) else None
+        return earlier if empty or list_parts(folder) else None
     # a kill may come between making the folder and writing its header
     if folder.exists() and (not folder.is_dir() or any(not entry.name.startswith(".") for entry in folder.iterdir())):
         raise LocalblurError(f"{folder} is in the way: it is no folder of parts; move it or choose another --output")
@@ -127,6 +128,21 @@ def begin_run(folder: Path, header: dict[str, Any]) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_json(folder / HEADER, header)
+
+
+def files_identity(root: Path, files: Iterable[Path]) -> str:
+    """Number and digest of `files` by name below `root`, size and time of change: tells whether a run continues with
+    the files it began with, without reading them."""
+    lines = sorted({f"{file.relative_to(root).as_posix()} {_size_and_time(file)}" for file in files})
+    return f"{len(lines)} files, sha256 {hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:16]}"
+
+
+def _size_and_time(file: Path) -> str:
+    try:
+        found = file.stat()
+    except OSError:
+        return "cannot be read"  # whoever needs its content will say so
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def first_difference(wanted: Any, found: Any, path: str = "") -> str | None:

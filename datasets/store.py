@@ -1,6 +1,6 @@
 """The pairs file (HDF5, schema version 1; see `store_schema`): what other modules use of it."""
 
-from localblur.datasets.parts import parts_folder, write_part
+from localblur.datasets.parts import files_identity, parts_folder, write_part
 from localblur.datasets.splits import DEFAULT_SPLIT, assign_splits
 from localblur.datasets.store_masks import MasksWriter, masks_folder, write_mask_part
 from localblur.datasets.store_reader import PairsFile, SceneEntry
@@ -19,6 +19,7 @@ __all__ = [
     "StoreHeader",
     "assign_splits",
     "blur_cells",
+    "files_identity",
     "masks_folder",
     "parts_folder",
     "write_mask_part",

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import h5py
@@ -57,20 +57,28 @@ class PairsWriter:
     Args:
         path: the pairs file to make.
         header: what the file has in common; stored in it.
-        overwrite: replace an existing file, and drop the parts of an unfinished run with other settings.
+        overwrite: replace an existing file, and drop the parts of an unfinished run with other settings or identity.
         compression: `gzip` (level 1, readable everywhere), `lzf` (h5py only, faster) or `none` (fastest, largest).
+        identity: what else makes two calls the same run, as plain JSON values: the inputs (see `files_identity`), files
+            written beside the output. Kept beside the parts and not in the file: it names folders of this machine.
 
     Attributes:
         parts: the folder for `write_part`.
         finished: (scene, name) of every pair that is in.
 
     Raises:
-        LocalblurError: on entering, if `path` exists, if an unfinished run had other settings, or if another process is
-            writing the same file; on a good end, if there is no pair.
+        LocalblurError: on entering, if `path` exists, if an unfinished run had other settings or another identity, or
+            if another process is writing the same file; on a good end, if there is no pair.
     """
 
     def __init__(
-        self, path: Path, header: StoreHeader, *, overwrite: bool = False, compression: Compression = "gzip"
+        self,
+        path: Path,
+        header: StoreHeader,
+        *,
+        overwrite: bool = False,
+        compression: Compression = "gzip",
+        identity: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         if compression not in COMPRESSIONS:
             raise LocalblurError(f"compression must be one of {', '.join(COMPRESSIONS)}, got {compression!r}")
@@ -78,6 +86,8 @@ class PairsWriter:
         self.parts = parts_folder(path)
         self.finished: set[tuple[str, str]] = set()
         self._overwrite = overwrite
+        self._run = {"schema_version": SCHEMA_VERSION, "compression": compression, **header.plain()}
+        self._run["run"] = dict(identity)
         self._building = self.parts / BUILDING
         self._marker = self.parts / CLOSED_WELL
         self._splits: dict[str, str] = {}
@@ -103,6 +113,11 @@ class PairsWriter:
             self._finish()
         else:
             self._abandon()
+
+    def continues(self) -> bool:
+        """Whether entering would continue a run that was begun by the same call, even if it finished no pair."""
+        earlier = parts_files.earlier_run(self.parts, empty=True)
+        return earlier is not None and self._difference(earlier) is None
 
     def add(self, pair: Pair, split: str) -> None:
         """Store one pair: write its part, then fold it in.
@@ -143,21 +158,23 @@ class PairsWriter:
         if self.path.is_dir():
             raise LocalblurError(f"{self.path} is a folder; give --output a file name")
         _refuse_second_writer(self._building)
-        wanted = {"schema_version": SCHEMA_VERSION, "compression": self.compression, **self.header.plain()}
         earlier = parts_files.earlier_run(self.parts)
-        difference = earlier and parts_files.first_difference(wanted, {key: earlier.get(key) for key in wanted})
+        difference = earlier and self._difference(earlier)
         if earlier is None or difference:
             refuse_existing(self.path, self._overwrite)
         if difference and not self._overwrite:
             raise LocalblurError(
-                f"{self.parts} holds an unfinished run with another {difference}; repeat that run with its settings,"
-                " or start afresh with --overwrite"
+                f"{self.parts} holds an unfinished run with another {difference}; repeat that run as it was,"
+                " or delete that folder or pass --overwrite to start afresh"
             )
         if earlier is not None and not difference:
             return str(earlier.get("created"))
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        parts_files.begin_run(self.parts, wanted | {"created": created})
+        parts_files.begin_run(self.parts, self._run | {"created": created})
         return created
+
+    def _difference(self, earlier: Mapping[str, Any]) -> str | None:
+        return parts_files.first_difference(self._run, {key: earlier.get(key) for key in self._run})
 
     def _open(self, created: str) -> None:
         trusted = self._marker.exists() and self._building.exists()

@@ -14,7 +14,7 @@ from localblur.datasets.blending import CAMERA_RESPONSES, Exposure, Frame, Respo
 from localblur.datasets.frame_windows import Window, odd_lengths, place_windows, spread, titles
 from localblur.datasets.motion_masks import MotionMaskSettings, motion_mask
 from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
-from localblur.datasets.store import DEFAULT_SPLIT, PairsWriter, StoreHeader, assign_splits
+from localblur.datasets.store import DEFAULT_SPLIT, PairsWriter, StoreHeader, assign_splits, files_identity
 from localblur.datasets.video import frame_rate, read_frames, survey
 
 
@@ -123,9 +123,11 @@ def synthesize(
         bit_depth=8,
         creator="synthesize-gopro",
         source=", ".join(source.name for source in sources),
-        settings={**settings.model_dump(mode="json"), "sources": [_identity(source) for source in plan.windows]},
+        settings={**settings.model_dump(mode="json"), "sources": [_name_and_size(source) for source in plan.windows]},
     )
-    with PairsWriter(output, header, overwrite=overwrite) as writer, Progress(plan.count, "blending") as progress:
+    inputs = {str(source.resolve()): files_identity(source.parent, _files(source)) for source in plan.windows}
+    writer = PairsWriter(output, header, overwrite=overwrite, identity={"inputs": inputs})
+    with writer, Progress(plan.count, "blending") as progress:
         for source, windows in plan.windows.items():
             missing = [window for window in windows if (window.scene, window.name) not in writer.finished]
             progress.step(source.name, count=len(windows) - len(missing))
@@ -201,7 +203,10 @@ def _is_static(pair: Pair, settings: SynthesisSettings) -> bool:
     return pair.info.quality["blurred_share"] < settings.static_share
 
 
-def _identity(source: Path) -> dict[str, Any]:
-    """Name and size: enough to notice that an interrupted run is continued with other videos."""
-    files = sorted(source.iterdir()) if source.is_dir() else [source]
-    return {"name": source.name, "bytes": sum(file.stat().st_size for file in files)}
+def _name_and_size(source: Path) -> dict[str, Any]:
+    """What the pairs file says of a source: nothing of the folders of this machine."""
+    return {"name": source.name, "bytes": sum(file.stat().st_size for file in _files(source))}
+
+
+def _files(source: Path) -> list[Path]:
+    return sorted(source.iterdir()) if source.is_dir() else [source]

@@ -35,7 +35,7 @@ class Plan:
     static_pairs: int = 4
     clips: int = 60
     clip_size: tuple[int, int] = (384, 256)
-    steps: int = 640
+    steps: int = 680
     overrides: tuple[str, ...] = ()
 
 
