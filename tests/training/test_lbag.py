@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from localblur.common.errors import LocalblurError
 from localblur.training.networks.base import parameter_count
 from localblur.training.networks.table import NETWORKS, network_entry
 
+GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = 2e-4
 HEAD_BIASES = ("ConvsOut.0.main.0.bias", "ConvsOut.1.main.0.bias", "feat_extract.5.main.0.bias")
 
 
 def golden_weight(key, shape):
-    """A tensor that is a function of its key and shape alone (golden/README.md, section 1)."""
+    """A tensor that is a function of its key and shape alone."""
     count = int(np.prod(shape))
     phase = (zlib.crc32(key.encode()) % 1000) / 1000 * 2 * np.pi
     wave = np.sin(0.7 * np.arange(count) + phase)
@@ -41,8 +43,8 @@ def close(tensor, expected):
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden" / "lbag.npz")
+def golden():
+    return np.load(GOLDEN / "lbag.npz")
 
 
 @torch.no_grad()
@@ -69,8 +71,8 @@ def test_gates_are_clamped_from_below_as_published(golden, clamp, prefix):
     assert 0.5 < on_clamp < 0.75 if clamp else on_clamp == 0
 
 
-def test_keys_and_shapes_are_those_of_published_checkpoints(shared):
-    expected = json.loads((shared / "golden" / "lbag.keys.json").read_text())
+def test_keys_and_shapes_are_those_of_published_checkpoints():
+    expected = json.loads((GOLDEN / "lbag.keys.json").read_text())
     own = NETWORKS["lbag"]().state_dict()
     assert list(own) == list(expected)
     assert all(list(own[key].shape) == expected[key]["shape"] for key in expected)
