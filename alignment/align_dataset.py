@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from localblur.alignment.align_run import Plan, make_plan, run_plan
-from localblur.alignment.align_tasks import STATIC, AlignDatasetSettings
+from localblur.alignment.align_tasks import AlignDatasetSettings
+from localblur.alignment.inputs import STATIC
 from localblur.common.command import (
     EXIT_LOSSES,
     Command,

@@ -132,8 +132,8 @@ def run_plan(
         "save_displacement": str(displacement.resolve()) if displacement else None,
     }
     writer = PairsWriter(output, plan.header, overwrite=overwrite, compression=compression, identity=identity)
-    if not writer.continues():
-        _refuse_existing(plan, output, report, displacement, overwrite)
+    if writer.begins() and not overwrite:
+        _refuse_existing(plan, report, displacement)
     with writer:
         resumed = len(writer.finished)
         with open_executor(workers, scheduler) as executor:
@@ -161,18 +161,14 @@ def run_plan(
     return Outcome(len(entries), resumed, rejected, lost, page)
 
 
-def _refuse_existing(
-    plan: Plan, output: Path, report: Path | None, displacement: Path | None, overwrite: bool
-) -> None:
-    """Refuse to replace, without `--overwrite`, what another run left."""
-    wanted = [output]
-    if report is not None:
-        wanted.append(report / PAGE)
+def _refuse_existing(plan: Plan, report: Path | None, displacement: Path | None) -> None:
+    """Refuse to replace the side outputs of another run."""
+    wanted = [report / PAGE] if report is not None else []
     if displacement is not None:
         wanted += [field_path(displacement, scene, pair) for scene in plan.scenes for pair in plan.pairs(scene)]
     for path in wanted:
-        if path.exists() and not overwrite:
-            raise LocalblurError(f"{path} exists already; choose another place or pass --overwrite")
+        if path.exists():
+            raise LocalblurError(f"{path} exists already; choose another folder or pass --overwrite")
 
 
 def _open_tasks(

@@ -105,8 +105,8 @@ def list_parts(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("[!.]*.npz") if path.name != CALIBRATION)
 
 
-def earlier_run(folder: Path, *, empty: bool = False) -> dict[str, Any] | None:
-    """The header of an unfinished run in `folder`; None if there is none, or (but with `empty`) it finished nothing.
+def earlier_run(folder: Path) -> dict[str, Any] | None:
+    """The header of an unfinished run in `folder`, even if it finished nothing; None if there is none.
 
     Raises:
         LocalblurError: if the folder is something else, which is better left alone.
@@ -115,7 +115,7 @@ def earlier_run(folder: Path, *, empty: bool = False) -> dict[str, Any] | None:
         earlier = read_json(folder / HEADER)
         if not isinstance(earlier, dict):
             raise LocalblurError(f"{folder / HEADER} is damaged; delete {folder} to start afresh")
-        return earlier if empty or list_parts(folder) else None
+        return earlier
     # a kill may come between making the folder and writing its header
     if folder.exists() and (not folder.is_dir() or any(not entry.name.startswith(".") for entry in folder.iterdir())):
         raise LocalblurError(f"{folder} is in the way: it is no folder of parts; move it or choose another --output")

@@ -72,7 +72,7 @@ class MasksWriter:
     def __enter__(self) -> "MasksWriter":
         status = self.path.stat()
         wanted = {"settings": self.settings, "file": [status.st_size, status.st_mtime_ns]}
-        if parts_files.earlier_run(self.folder) != wanted:
+        if parts_files.earlier_run(self.folder) != wanted or not parts_files.list_parts(self.folder):
             ensure_space(self.folder, status.st_size, f"putting masks into a copy of {self.path.name}")
             parts_files.begin_run(self.folder, wanted)
         for part in parts_files.list_parts(self.folder):

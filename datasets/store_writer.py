@@ -114,10 +114,9 @@ class PairsWriter:
         else:
             self._abandon()
 
-    def continues(self) -> bool:
-        """Whether entering would continue a run that was begun by the same call, even if it finished no pair."""
-        earlier = parts_files.earlier_run(self.parts, empty=True)
-        return earlier is not None and self._difference(earlier) is None
+    def begins(self) -> bool:
+        """Whether entering begins a run, rather than continuing one of the same call; raises what entering would."""
+        return self._earlier() is None
 
     def add(self, pair: Pair, split: str) -> None:
         """Store one pair: write its part, then fold it in.
@@ -155,26 +154,30 @@ class PairsWriter:
 
     def _prepare(self) -> str:
         """Make the parts folder ready; the creation time of this run or of the one that it continues."""
-        if self.path.is_dir():
-            raise LocalblurError(f"{self.path} is a folder; give --output a file name")
-        _refuse_second_writer(self._building)
-        earlier = parts_files.earlier_run(self.parts)
-        difference = earlier and self._difference(earlier)
-        if earlier is None or difference:
-            refuse_existing(self.path, self._overwrite)
-        if difference and not self._overwrite:
-            raise LocalblurError(
-                f"{self.parts} holds an unfinished run with another {difference}; repeat that run as it was,"
-                " or delete that folder or pass --overwrite to start afresh"
-            )
-        if earlier is not None and not difference:
+        earlier = self._earlier()
+        if earlier is not None:
             return str(earlier.get("created"))
         created = datetime.now(UTC).isoformat(timespec="seconds")
         parts_files.begin_run(self.parts, self._run | {"created": created})
         return created
 
-    def _difference(self, earlier: Mapping[str, Any]) -> str | None:
-        return parts_files.first_difference(self._run, {key: earlier.get(key) for key in self._run})
+    def _earlier(self) -> dict[str, Any] | None:
+        """The header of the run to be continued; what another run finished is refused unless it may be dropped."""
+        if self.path.is_dir():
+            raise LocalblurError(f"{self.path} is a folder; give --output a file name")
+        _refuse_second_writer(self._building)
+        earlier = parts_files.earlier_run(self.parts)
+        found = {key: earlier.get(key) for key in self._run} if earlier else {}
+        difference = parts_files.first_difference(self._run, found)
+        any_finished = earlier is not None and bool(parts_files.list_parts(self.parts))
+        if difference or not any_finished:
+            refuse_existing(self.path, self._overwrite)
+        if difference and any_finished and not self._overwrite:
+            raise LocalblurError(
+                f"{self.parts} holds an unfinished run with another {difference.removeprefix('run.')};"
+                " repeat that run as it was, or delete that folder or pass --overwrite to start afresh"
+            )
+        return None if difference else earlier
 
     def _open(self, created: str) -> None:
         trusted = self._marker.exists() and self._building.exists()

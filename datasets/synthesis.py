@@ -209,4 +209,4 @@ def _name_and_size(source: Path) -> dict[str, Any]:
 
 
 def _files(source: Path) -> list[Path]:
-    return sorted(source.iterdir()) if source.is_dir() else [source]
+    return sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]

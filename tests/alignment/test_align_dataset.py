@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from localblur.alignment import align_run
 from localblur.alignment.align_dataset import main
+from localblur.alignment.align_tasks import field_path, run_align_task, save_displacement
 from localblur.datasets.images import read_image, write_image
 from localblur.datasets.pair import Verdict
 from localblur.datasets.parts import parts_folder
@@ -111,6 +113,55 @@ def test_existing_output_is_kept_without_overwrite(small: Path, tmp_path: Path) 
     assert result.exit_code == 1
     assert "--overwrite" in result.stderr
     assert (tmp_path / "x.h5").read_text() == "precious"
+
+
+def test_reports_and_fields_of_another_run_are_kept_without_overwrite(small: Path, tmp_path: Path) -> None:
+    for option, path in (("--report", tmp_path / "r" / "index.html"), ("--save-displacement", tmp_path / "f/b_01.npy")):
+        path.parent.mkdir()
+        path.write_text("precious")
+        result = run(small, "-o", tmp_path / "x.h5", "--workers", 1, option, path.parent)
+        assert result.exit_code == 1
+        assert f"{path} exists already" in result.stderr
+        assert "--overwrite" in result.stderr
+        assert path.read_text() == "precious"
+    assert not parts_folder(tmp_path / "x.h5").exists()
+
+
+def test_a_run_is_continued_with_the_same_inputs_and_side_outputs_only(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else calibrations would be mixed, or the report would show the remaining pairs only."""
+    folder, fields = copied(small, tmp_path / "in"), tmp_path / "fields"
+    command = (folder, "-o", tmp_path / "x.h5", "--masks", "none", "--workers", 1, "--save-displacement", fields)
+
+    stop_before = ["00", "02"]  # the first run leaves a field, but no part
+
+    def interrupted(task: Any) -> Any:
+        if task.pair == stop_before[0]:
+            if task.pair == "00":
+                save_displacement(field_path(fields, "a", "00"), np.zeros((1, 1, 2), np.float32))
+            raise KeyboardInterrupt
+        return run_align_task(task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(align_run, "run_align_task", interrupted)
+        assert run(*command).exit_code != 0
+        assert [path.name for path in fields.iterdir()] == ["a_00.npy"]
+        del stop_before[0]
+        assert run(*command).exit_code != 0
+    assert sorted(path.name for path in fields.iterdir()) == ["a_00.npy", "a_01.npy"]
+    assert "another report (None, now" in run(*command, "--report", tmp_path / "report").stderr
+    assert "another save_displacement" in run(*command[:-2]).stderr
+    static = folder / "calibration" / "static"
+    added = [(static / f"00_{role}.png", static / f"09_{role}.png") for role in ("blur", "sharp")]
+    for source, target in added:
+        target.write_bytes(source.read_bytes())
+    assert "another inputs.in (" in run(*command).stderr
+    for _, target in added:
+        target.unlink()
+    result = run(*command)
+    assert "continued: 2 pairs were finished already" in result.stdout, result.output
+    assert len(list(fields.iterdir())) == 5
 
 
 def test_damaged_and_odd_pairs_are_lost_and_the_rest_is_done(small: Path, tmp_path: Path) -> None:

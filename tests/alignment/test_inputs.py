@@ -130,6 +130,15 @@ def record(path: Path, count: int = 2) -> Path:
     return path
 
 
+def grow(path: Path, group: str) -> None:
+    writer = RecordingWriter.open(path)
+    frame = {"block_id": 1, "host_time_ns": 1, "camera_time_ns": None, "exposure_ms": 1.0}
+    data = np.full((120, 130), 100, np.uint16)
+    frames = [Frame(role=role, data=data, **frame) for role in ("B", "S")]  # type: ignore[arg-type]
+    writer.journal(group).commit_pair(*frames, gap_ms=0.0)
+    writer.close("complete")
+
+
 def test_recording_is_linearised_with_its_levels(tmp_path: Path) -> None:
     source = open_input(record(tmp_path / "rec"), None, SETTINGS)
     assert (source.kind, source.scenes(), source.pairs("scenes/desk")) == ("recording", ["desk"], ["000000", "000001"])
@@ -159,10 +168,26 @@ def test_recording_without_scenes_is_refused(tmp_path: Path) -> None:
 def test_grown_recording_is_seen_again(tmp_path: Path) -> None:
     path = record(tmp_path / "rec", count=1)
     assert open_input(path, None, SETTINGS).pairs("scenes/desk") == ["000000"]
-    writer = RecordingWriter.open(path)
-    journal = writer.journal("scenes/desk")
-    frame = {"block_id": 1, "host_time_ns": 1, "camera_time_ns": None, "exposure_ms": 1.0}
-    data = np.full((120, 130), 100, np.uint16)
-    journal.commit_pair(Frame(role="B", data=data, **frame), Frame(role="S", data=data, **frame), 0.0)  # type: ignore[arg-type]
-    writer.close("complete")
+    grow(path, "scenes/desk")
     assert open_input(path, None, SETTINGS).pairs("scenes/desk") == ["000000", "000001"]
+
+
+def test_a_recording_keeps_its_identity_while_scenes_grow_but_not_with_new_calibration_pairs(tmp_path: Path) -> None:
+    path = record(tmp_path / "rec")
+    before = open_input(path, None, SETTINGS).identity
+    assert str(path) in before
+    grow(path, "scenes/desk")
+    grow(path, "scenes/hall")
+    assert open_input(path, None, SETTINGS).identity == before
+    grow(path, "calibration/static")
+    assert open_input(path, None, SETTINGS).identity != before
+
+
+def test_a_folder_keeps_its_identity_while_scenes_grow_but_not_with_new_calibration_pairs(tmp_path: Path) -> None:
+    pair(tmp_path / "scenes" / "a")
+    pair(tmp_path / "calibration" / "static")
+    before = open_input(tmp_path, None, SETTINGS).identity
+    pair(tmp_path / "scenes" / "a", "01")
+    assert open_input(tmp_path, None, SETTINGS).identity == before
+    pair(tmp_path / "calibration" / "static", "01")
+    assert open_input(tmp_path, None, SETTINGS).identity != before

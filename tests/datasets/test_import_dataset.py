@@ -1,5 +1,8 @@
 """Importing pairs that other people made."""
 
+import os
+import re
+import shutil
 import sys
 
 import numpy as np
@@ -10,7 +13,7 @@ from localblur.common.errors import LocalblurError
 from localblur.datasets.images import write_image
 from localblur.datasets.import_dataset import main
 from localblur.datasets.importers import find_folder_pairs
-from localblur.datasets.store import PairsFile
+from localblur.datasets.store import PairsFile, PairsWriter
 
 
 def run(*arguments):
@@ -190,3 +193,22 @@ def test_the_real_pair_is_imported(shared, tmp_path):
     assert run(shared / "data/gopro_pair", "-o", tmp_path / "x.h5").exit_code == 0
     with PairsFile(tmp_path / "x.h5") as pairs:
         assert pairs.read("gopro_pair", 0).blurred.shape == (720, 1280, 3)
+
+
+def test_an_interrupted_import_is_not_continued_with_another_folder_of_the_same_name(tmp_path, flat, monkeypatch):
+    """Nor with the same folder after a picture changed."""
+    folders = [tmp_path / day / "pairs" for day in ("dayA", "dayB")]
+    for folder in folders:
+        shutil.copytree(flat, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(PairsWriter, "_finish", PairsWriter._abandon)  # as a kill before the end
+        assert run(folders[0], "-o", tmp_path / "x.h5").exit_code == 0
+    assert not (tmp_path / "x.h5").exists()
+    result = run(folders[1], "-o", tmp_path / "x.h5")
+    assert result.exit_code == 1
+    assert re.search(r"another inputs .*dayA.*dayB.*--overwrite", result.stderr)
+    status = (folders[0] / "a_blur.png").stat()
+    os.utime(folders[0] / "a_blur.png", ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    assert "another inputs" in run(folders[0], "-o", tmp_path / "x.h5").stderr
+    os.utime(folders[0] / "a_blur.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert run(folders[0], "-o", tmp_path / "x.h5").exit_code == 0

@@ -437,3 +437,32 @@ def test_no_room_for_the_file_is_one_line_and_the_next_run_goes_on(tmp_path):
     assert 3 <= int(again.stdout) <= 8
     with PairsFile(path) as pairs:
         assert [pairs.read("s", n).sharp[0, 0, 0] for n in range(12)] == list(range(12))
+
+
+def test_an_unfinished_run_of_other_inputs_is_not_continued(tmp_path, make_pair, header):
+    path = tmp_path / "a.h5"
+    first, other = {"inputs": {"pairs": "dayA/pairs"}}, {"inputs": {"pairs": "dayB/pairs"}}
+    interrupted(path, header, [make_pair(name="A")], identity=first)
+    with (
+        pytest.raises(LocalblurError, match=r"another inputs\.pairs \('dayA/pairs', now 'dayB/pairs'\).*delete"),
+        PairsWriter(path, header, identity=other),
+    ):
+        pass
+    for finished in (set(), {("s1", "B")}):  # --overwrite drops the others' part, and repeated goes on with its own
+        with pytest.raises(RuntimeError), PairsWriter(path, header, identity=other, overwrite=True) as writer:
+            assert writer.finished == finished
+            if not finished:
+                writer.add(make_pair(name="B"), "train")
+            raise RuntimeError
+    with PairsWriter(path, header, identity=other):
+        pass
+    assert PairsFile(path).names("s1") == ["B"]
+    assert b"dayB" not in path.read_bytes()
+
+
+def test_a_run_begins_once_even_if_it_finished_nothing(tmp_path, header):
+    path = tmp_path / "a.h5"
+    assert PairsWriter(path, header).begins()
+    interrupted(path, header, [])
+    assert not PairsWriter(path, header).begins()
+    assert PairsWriter(path, header, identity={"report": "r"}).begins()

@@ -1,9 +1,12 @@
 """The command that makes pairs from video."""
 
+import shutil
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from localblur.common.errors import LocalblurError
 from localblur.datasets import synthesis
 from localblur.datasets.images import srgb_decode, srgb_encode, write_image
 from localblur.datasets.pair import binary_mask
@@ -138,6 +141,10 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_pairs(tmp_path, cli
     with pytest.raises(KeyboardInterrupt):
         synthesize([clip], tmp_path / "x.h5", settings)
     assert not (tmp_path / "x.h5").exists()
+    (tmp_path / "elsewhere").mkdir()
+    namesake = shutil.copy2(clip, tmp_path / "elsewhere" / "clip.mkv")
+    with pytest.raises(LocalblurError, match=r"another inputs.*clip\.mkv"):
+        synthesize([namesake], tmp_path / "x.h5", settings)
     monkeypatch.setattr(synthesis, "blend_windows", blend)
     synthesize([clip], tmp_path / "x.h5", settings)
     with PairsFile(tmp_path / "whole.h5") as whole, PairsFile(tmp_path / "x.h5") as continued:
