@@ -1,6 +1,5 @@
 """Settings of a training run, and the recipes that come with the package."""
 
-from importlib import resources
 from typing import Any, Literal
 
 import yaml
@@ -10,8 +9,7 @@ from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
 from localblur.training.networks.table import network_entry
 from localblur.training.objectives import ObjectiveSettings
-
-RECIPES = ("lbag", "lbag-small")
+from localblur.training.recipes import recipe_names, recipe_text
 
 
 class NetworkSettings(Settings):
@@ -142,10 +140,10 @@ def differences(saved: TrainingSettings, asked: TrainingSettings) -> list[str]:
 
 def read_recipe(name: str) -> dict[str, Any]:
     """The values of a recipe that comes with the package; an unknown name is a `LocalblurError`."""
-    if name not in RECIPES:
-        raise LocalblurError(f"unknown recipe {name!r}; known recipes: {', '.join(RECIPES)} (or pass --config FILE)")
-    text = resources.files("localblur.training.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    values: dict[str, Any] = yaml.safe_load(text)
+    known = recipe_names()
+    if name not in known:
+        raise LocalblurError(f"unknown recipe {name!r}; known recipes: {', '.join(known)} (or pass --config FILE)")
+    values: dict[str, Any] = yaml.safe_load(recipe_text(name))
     return {"recipe": name, **values}
 
 

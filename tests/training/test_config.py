@@ -4,8 +4,9 @@ import pytest
 
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import load_settings
-from localblur.training.config import RECIPES, TrainingSettings, differences, read_recipe
+from localblur.training.config import TrainingSettings, differences, read_recipe
 from localblur.training.optimization import learning_rate
+from localblur.training.recipes import recipe_names
 
 
 def resolve(recipe, *overrides):
@@ -45,7 +46,7 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones():
         read_recipe("lbag-medium")
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", recipe_names())
 def test_recipes_resolve_and_carry_their_name(recipe):
     settings = resolve(recipe)
     assert (settings.recipe, settings.network.name) == (recipe, recipe)
