@@ -82,7 +82,7 @@ def main(
 
     \b
     Example:
-      deblur photo.jpg holiday/ --model run/model -o restored --compare
+      deblur photo.jpg holiday/ --model run -o restored --compare
     """
     jobs = plan_jobs(inputs, output, save_gate=save_gate, compare=compare, overwrite=overwrite)
     module, card = load_model(model)

@@ -51,7 +51,7 @@ def main(
 
     \b
     Example:
-      evaluate-deblur pairs.h5 --model run/model -o scores
+      evaluate-deblur pairs.h5 --model run -o scores
     """
     refuse_used_folder(output, overwrite)
     place = resolve_device(device)

@@ -217,13 +217,17 @@ def leading_measure(scores: Sequence[Score]) -> str:
     return "weighted_psnr" if any(math.isfinite(score.weighted_psnr) for score in scores) else "psnr"
 
 
+SHOWCASE = ("best", "median", "worst")
+"""The names `showcase` gives."""
+
+
 def showcase(before: Sequence[Score], after: Sequence[Score], measure_name: str) -> dict[str, int]:
     """Indices of the pairs with the best, the median and the worst gain; fewer names where there are fewer pairs."""
     gains = [new.value(measure_name) - old.value(measure_name) for old, new in zip(before, after, strict=True)]
     order = sorted((index for index, gain in enumerate(gains) if math.isfinite(gain)), key=lambda index: gains[index])
     if not order:
         return {}
-    chosen = {"best": order[-1], "median": order[len(order) // 2], "worst": order[0]}
+    chosen = dict(zip(SHOWCASE, (order[-1], order[len(order) // 2], order[0]), strict=True))
     seen: dict[int, str] = {}
     for name, index in chosen.items():
         seen.setdefault(index, name)

@@ -3,15 +3,16 @@
 import csv
 import html
 import io
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 from localblur.common.files import write_json, write_text
 from localblur.datasets.images import write_image
-from localblur.training.evaluation import MEASURES, Score, leading_measure, showcase
+from localblur.training.evaluation import MEASURES, SHOWCASE, Score, leading_measure, showcase
 from localblur.training.evaluation_pictures import make_strip
-from localblur.training.evaluation_run import Evaluation, Model, summarise
+from localblur.training.evaluation_run import FORMAT, Evaluation, Model, summarise
 from localblur.training.inference import restore
 
 TITLES = {"psnr": "PSNR", "ssim": "SSIM", "weighted_psnr": "weighted PSNR", "weighted_ssim": "weighted SSIM"}
@@ -26,9 +27,13 @@ _STYLE = (
 
 
 def write_report(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
-    """Write every file of the report; index.html and the summary come last. Returns the summary."""
+    """Write every file of the report; index.html and the summary come last. Returns the summary.
+
+    Strips of an earlier report in `folder` are removed: its models may have been others.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     summary = summarise(evaluation)
+    _remove_strips(folder)
     strips = [strip for model in evaluation.models for strip in _write_strips(evaluation, model, folder / "strips")]
     write_text(folder / "scores.csv", _csv_text(evaluation))
     write_text(folder / "index.html", _page(summary, strips))
@@ -95,6 +100,17 @@ def _row(score: Score) -> list[str]:
         *(score.data, score.scene, score.pair, score.method),
         *("" if math.isnan(value) else f"{value:.6f}" for value in values),
     ]
+
+
+def _remove_strips(folder: Path) -> None:
+    try:
+        earlier = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # without a report of this program nothing there is known to be a strip
+        return
+    if isinstance(earlier, dict) and earlier.get("format") == FORMAT:
+        for name in SHOWCASE:
+            for strip in (folder / "strips").glob(f"*_{name}.png"):
+                strip.unlink(missing_ok=True)
 
 
 def _write_strips(evaluation: Evaluation, model: Model, folder: Path) -> list[tuple[str, str]]:

@@ -33,6 +33,8 @@ from localblur.training.evaluation import (
 from localblur.training.inference import Precision, Tile, restore
 from localblur.training.networks.base import RestorationNetwork
 
+FORMAT = "localblur-evaluation"
+
 
 class EvaluationSettings(Settings):
     """What decides the numbers of an evaluation; stored in its summary.
@@ -177,7 +179,7 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
     """Means, gains and everything needed to repeat them, as plain JSON values."""
     before = evaluation.before
     return {
-        "format": "localblur-evaluation",
+        "format": FORMAT,
         "schema_version": 1,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: metadata.version(name) for name in ("localblur", "torch")},

@@ -277,6 +277,18 @@ def test_the_same_seed_gives_the_same_summary(tmp_path, data, model):
     assert contents[0] == contents[1]
 
 
+def test_strips_of_an_earlier_report_go_and_nothing_else_does(tmp_path, data, model):
+    out = tmp_path / "out"
+    assert evaluate(data, "--model", model, "-o", out).exit_code == 0
+    (out / "strips" / "mine.png").write_text("x")
+    assert evaluate(data, "-o", out, "--overwrite").exit_code == 0
+    assert [path.name for path in (out / "strips").iterdir()] == ["mine.png"]
+    (out / "summary.json").write_text("{}")
+    (out / "strips" / "my_best.png").write_text("x")
+    assert evaluate(data, "-o", out, "--overwrite").exit_code == 0
+    assert (out / "strips" / "my_best.png").exists()
+
+
 def test_without_masks_weighted_numbers_are_absent_and_said_to_be(tmp_path, model):
     path = write_pairs(tmp_path / "plain.h5", [make_pair(number, "s", f"{number}", mask=None) for number in range(2)])
     result = evaluate(path, "--model", model, "-o", tmp_path / "out")
