@@ -154,10 +154,14 @@ def load_state(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict) or state.get("format") != _STATE_FORMAT:
         raise LocalblurError(f"{path} is not a training state of this program; choose another --output")
-    if state["schema_version"] > SCHEMA_VERSION:
+    version = state.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
         raise LocalblurError(
-            f"{path} has schema version {state['schema_version']}, this program reads up to {SCHEMA_VERSION}; update it"
+            f"{path} has schema version {version}, this program reads up to {SCHEMA_VERSION}; update it"
         )
+    for key, kind in (("schema_version", int), ("settings", dict)):
+        if not isinstance(state.get(key), kind):
+            raise LocalblurError(f"{path} is damaged, its {key} is missing or wrong; start again with --overwrite")
     return state
 
 
@@ -176,5 +180,11 @@ def _read_weights(folder: Path) -> tuple[ModelCard, dict[str, torch.Tensor]]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, safetensors.SafetensorError) as error:
         raise LocalblurError(f"cannot read {path}: it is damaged or truncated ({error})") from error
-    values = read_json(folder / CARD_NAME) if header is None else json.loads(header)
-    return validate(ModelCard, values, str(folder / CARD_NAME)), weights
+    origin = folder / CARD_NAME if header is None else path
+    try:
+        values = read_json(origin) if header is None else json.loads(header)
+    except json.JSONDecodeError as error:
+        raise LocalblurError(f"cannot read the description in {path}, it is damaged: {error}") from error
+    if not isinstance(values, dict):
+        raise LocalblurError(f"the description in {origin} is damaged: a {type(values).__name__}, not a mapping")
+    return validate(ModelCard, values, str(origin)), weights

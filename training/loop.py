@@ -35,6 +35,11 @@ from localblur.training.sampler import StepSampler
 from localblur.training.validation import score, validate
 
 STATE_NAME = "checkpoint.pt"
+STATE_KEYS = frozenset(
+    ("step", "settings", "fingerprint", "module", "average", "optimizer", "random", "skipped", "skipped_in_row", "best")
+    + ("figures",)
+)
+"""What a training state must hold; see `Trainer.state`."""
 REASONS = ("finished", "out of time", "interrupted")
 """Why a call of `train` ends, from the weakest to the strongest."""
 
@@ -131,6 +136,7 @@ class Trainer:
         settings, started = self.settings, time.monotonic()
         batches = iter(self._loader(workers))
         if self.step == 0:
+            self._save_state()  # before the first model: a run with models and without a checkpoint has lost it
             self._validate(log)
         meter = Meter(settings.data.batch)
         reason = REASONS[0]
@@ -169,6 +175,9 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from what `state` returned; a state of something else is a `LocalblurError`."""
         where = self.run / STATE_NAME
+        missing = sorted(STATE_KEYS - state.keys())
+        if missing:
+            raise LocalblurError(f"{where} is damaged, it lacks {', '.join(missing)}; start again with --overwrite")
         changed = differences(TrainingSettings.model_validate(state["settings"]), self.settings)
         if changed:
             raise LocalblurError(

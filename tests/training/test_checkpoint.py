@@ -64,6 +64,15 @@ def test_weights_that_do_not_fit_their_description_are_refused(tmp_path, changes
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize("header", ["no JSON", "[1, 2]", '"text"', "null"])
+def test_a_description_that_is_none_is_refused(tmp_path, header):
+    saved(tmp_path)
+    path = tmp_path / WEIGHTS_NAME
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, metadata={"localblur": header})
+    with pytest.raises(LocalblurError, match=rf"description in .*{WEIGHTS_NAME}.* damaged"):
+        load_model(tmp_path)
+
+
 def test_a_model_comes_back_bit_for_bit_in_evaluation_mode(tmp_path):
     network = saved(tmp_path, metrics={"psnr": 31.5, "weighted_psnr": float("nan"), "best": float("inf")})
     loaded, card = load_model(tmp_path)
@@ -141,6 +150,17 @@ def test_damaged_and_foreign_states_are_refused(tmp_path):
         load_state(path)
     save_state(path, {"step": 3, "schema_version": 99})
     with pytest.raises(LocalblurError, match="schema version 99"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("lost", ["schema_version", "settings"])
+def test_a_state_that_lacks_something_is_refused(tmp_path, lost):
+    path = tmp_path / "checkpoint.pt"
+    save_state(path, {"step": 3, "settings": {}})
+    state = torch.load(path, weights_only=True)
+    del state[lost]
+    torch.save(state, path)
+    with pytest.raises(LocalblurError, match=f"its {lost} is missing"):
         load_state(path)
 
 

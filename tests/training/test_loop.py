@@ -233,6 +233,28 @@ def test_a_checkpoint_with_other_weights_than_it_says_is_refused(tmp_path, runti
         train(settings(), data(), tmp_path, runtime=runtime, state=final_state(tmp_path))
 
 
+def test_a_checkpoint_that_lacks_something_is_refused(tmp_path, runtime):
+    train(settings(max_minutes=1e-4), data(), tmp_path, runtime=runtime)
+    state = final_state(tmp_path)
+    del state["random"], state["best"]
+    with pytest.raises(LocalblurError, match="it lacks best, random"):
+        train(settings(), data(), tmp_path, runtime=runtime, state=state)
+
+
+def test_killed_before_the_first_model_a_run_has_its_checkpoint_already(tmp_path, runtime, monkeypatch):
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("localblur.training.loop.validate", killed)
+        train(settings(), data(), tmp_path / "parts", runtime=runtime)
+    state = final_state(tmp_path / "parts")
+    assert state["step"] == 0
+    train(settings(), data(), tmp_path / "parts", runtime=runtime, state=state)
+    train(settings(), data(), tmp_path / "whole", runtime=runtime)
+    assert_equal_bits(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta"])
 def test_devices_that_are_not_there_are_refused(device):
     with pytest.raises(LocalblurError, match="device"):
