@@ -192,6 +192,13 @@ class PairsFile:
             stored = self._group(scene)["pairs"][row]
             return {what: int(stored[f"{what}_crc32"]) for what in ("blurred", "sharp", "mask")}
 
+    def checksum_table(self, scene: str) -> npt.NDArray[np.uint32]:
+        """`checksums` of all pairs of a scene in one read, (count, 3): `blurred`, `sharp`, `mask`."""
+        table = self._table(scene)
+        with reading(self.path):
+            columns = self._group(scene)["pairs"].fields([f"{what}_crc32" for what in ("blurred", "sharp", "mask")])[:]
+            return np.stack([columns[name][table.rows] for name in columns.dtype.names], axis=1)
+
     def calibration(self) -> dict[str, Any]:
         """The rig calibration as it was given to `PairsWriter.set_calibration`; empty if there is none."""
         with reading(self.path):

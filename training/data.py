@@ -5,13 +5,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.patches import PatchDataset
-from localblur.datasets.store import PairsFile
+from localblur.datasets.store import PairsFile, SceneEntry
 from localblur.training.config import TrainingSettings
 
 Patches = Dataset[dict[str, torch.Tensor]]
@@ -70,13 +71,18 @@ def open_data(paths: Sequence[Path], settings: TrainingSettings) -> TrainingData
 
 
 def fingerprint(files: Sequence[PairsFile]) -> str:
-    """Identifies the pairs, splits and masks in `files`, in their order, wherever the files lie."""
+    """Identifies the pairs, splits, masks and rejections in `files`, in their order, wherever the files lie.
+
+    Pixels count through their stored checksums: they are not read.
+    """
     content = [
-        [
-            file.header.plain(),
-            file.mask_settings,
-            [[asdict(scene), file.names(scene.name)] for scene in file.scenes],
-        ]
+        [file.header.plain(), file.mask_settings, [_scene_content(file, scene) for scene in file.scenes]]
         for file in files
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _scene_content(file: PairsFile, scene: SceneEntry) -> list[Any]:
+    rejected = [file.is_rejected(scene.name, index) for index in range(scene.count)]
+    boxes = [file.valid_box(scene.name, index) for index in range(scene.count)]
+    return [asdict(scene), file.names(scene.name), file.checksum_table(scene.name).tolist(), rejected, boxes]

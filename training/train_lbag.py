@@ -16,19 +16,20 @@ from localblur.common.command import (
     settings_options,
 )
 from localblur.common.errors import LocalblurError
-from localblur.common.files import refuse_existing, write_json
 from localblur.common.settings import load_settings
+from localblur.training.recipes import recipe_names
 
 if TYPE_CHECKING:
     from localblur.training.config import TrainingSettings
     from localblur.training.loop import Summary
-
-RUN_NAME = "run.json"
+    from localblur.training.run_folder import RunFolder
 
 
 @click.command(cls=Command)
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--recipe", help="lbag (as published; the default) or lbag-small (two processor cores).")
+@click.option(
+    "--recipe", help=f"Settings that come with the package: {', '.join(recipe_names())}.  [default: the run's, or lbag]"
+)
 @output_option("Folder of the run: checkpoint, best and last model, metrics.jsonl, tensorboard.")
 @click.option("--resume", is_flag=True, help="Continue the run in --output; a run not begun yet is begun.")
 @overwrite_option
@@ -107,32 +108,30 @@ def run_training(
         output: the run's folder.
         recipe: name of a recipe; None is the resumed run's, else `lbag`.
         values, config, overrides: settings over the recipe's, in rising order of precedence.
-        resume: continue from the checkpoint in `output`, if there is one.
+        resume: continue from the checkpoint in `output`; one that has none yet begins with its own settings.
         overwrite: replace a run in `output`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         workers: loader processes; None is 0 on a processor and 4 with a GPU.
     """
     from localblur.training.checkpoint import load_state
     from localblur.training.data import open_data
-    from localblur.training.loop import STATE_NAME, train
+    from localblur.training.loop import train
+    from localblur.training.run_folder import RunFolder
     from localblur.training.runtime import Runtime
 
     if resume and overwrite:
         raise LocalblurError("--resume continues a run and --overwrite replaces it; give one of them")
     runtime = Runtime(device)
-    if runtime.main and not resume:
-        refuse_existing(output / RUN_NAME, overwrite)
-    checkpoint = output / STATE_NAME
-    state = load_state(checkpoint) if resume and checkpoint.exists() else None
-    base = _base_values(recipe, state, checkpoint)
-    settings = _resolve(base, values or {}, config, overrides)
-    opened = open_data(data, settings)
-    if runtime.main:
-        _prepare_folder(output, settings, opened.fingerprint, data, fresh=state is None)
-    runtime.wait()
-    if workers is None:
-        workers = 4 if runtime.device.type == "cuda" else 0
-    return train(settings, opened, output, runtime=runtime, workers=workers, state=state)
+    with RunFolder(output, resume=resume, overwrite=overwrite, writing=runtime.main) as folder:
+        state = load_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
+        base = _base_values(recipe, folder, state) if resume else _recipe_values(recipe)
+        settings = _resolve(base, values or {}, config, overrides)
+        opened = open_data(data, settings)
+        folder.prepare(settings.model_dump(mode="json"), data, opened.fingerprint, fresh=state is None)
+        runtime.wait()
+        if workers is None:
+            workers = 4 if runtime.device.type == "cuda" else 0
+        return train(settings, opened, output, runtime=runtime, workers=workers, state=state)
 
 
 def report(summary: "Summary", output: Path) -> None:
@@ -157,15 +156,20 @@ def report(summary: "Summary", output: Path) -> None:
         click.echo("continue with --resume")
 
 
-def _base_values(recipe: str | None, state: dict[str, Any] | None, checkpoint: Path) -> dict[str, Any]:
+def _recipe_values(recipe: str | None) -> dict[str, Any]:
     from localblur.training.config import read_recipe
 
-    if state is None:
-        return read_recipe(recipe or "lbag")
-    saved: dict[str, Any] = dict(state["settings"])
-    if recipe is not None and recipe != saved["recipe"]:
+    return read_recipe(recipe or "lbag")
+
+
+def _base_values(recipe: str | None, folder: "RunFolder", state: dict[str, Any] | None) -> dict[str, Any]:
+    """What a resumed run began with: from its checkpoint; killed before the first one, from what it wrote at once."""
+    saved = dict(state["settings"]) if state is not None else folder.stored_settings()
+    if saved is None:
+        return _recipe_values(recipe)
+    if recipe is not None and recipe != saved.get("recipe"):
         raise LocalblurError(
-            f"{checkpoint} was trained with recipe {saved['recipe']}, not {recipe}; leave --recipe out,"
+            f"the run in {folder.path} was begun with recipe {saved.get('recipe')}, not {recipe}; leave --recipe out,"
             " choose another --output, or start again with --overwrite"
         )
     saved["max_minutes"] = None
@@ -178,38 +182,6 @@ def _resolve(
     from localblur.training.config import TrainingSettings
 
     return load_settings(TrainingSettings, config, overrides, {**base, **values})
-
-
-def _prepare_folder(
-    output: Path, settings: "TrainingSettings", fingerprint: str, data: tuple[Path, ...], *, fresh: bool
-) -> None:
-    """Make the run's folder; of an earlier run that is replaced, what would be taken for this one's goes first."""
-    from localblur.training.loop import STATE_NAME
-
-    output.mkdir(parents=True, exist_ok=True)
-    for leftover in output.rglob(".*.part*"):  # of a process that was killed while it wrote
-        leftover.unlink(missing_ok=True)
-    if fresh:
-        _remove_run(output, STATE_NAME)
-        write_json(
-            output / RUN_NAME,
-            {
-                "format": "localblur-run",
-                "schema_version": 1,
-                "settings": settings.model_dump(mode="json"),
-                "data": [str(path) for path in data],
-                "data_fingerprint": fingerprint,
-            },
-        )
-
-
-def _remove_run(output: Path, state_name: str) -> None:
-    import shutil
-
-    (output / state_name).unlink(missing_ok=True)
-    for name in ("best", "last", "tensorboard"):
-        if (output / name).is_dir():
-            shutil.rmtree(output / name)
 
 
 if __name__ == "__main__":

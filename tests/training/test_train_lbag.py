@@ -1,6 +1,7 @@
 """The command `train-lbag`, on a small pairs file."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from localblur.datasets.pair import Pair, PairInfo
-from localblur.datasets.store import PairsWriter, StoreHeader
+from localblur.common.locking import FolderLock
+from localblur.datasets.pair import Pair, PairInfo, Verdict
+from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 from localblur.training.checkpoint import load_model, load_state
+from localblur.training.data import fingerprint
 from localblur.training.run_log import read_log
 from localblur.training.train_lbag import main
 
@@ -27,7 +30,7 @@ SMALL = (
 )
 
 
-def write_pairs(path, splits=("train", "train", "val"), seed=0, masked=True):
+def write_pairs(path, splits=("train", "train", "val"), seed=0, masked=True, **info):
     random = np.random.default_rng(seed)
     with PairsWriter(path, StoreHeader(encoding="srgb", bit_depth=8)) as writer:
         for number, split in enumerate(splits):
@@ -37,7 +40,7 @@ def write_pairs(path, splits=("train", "train", "val"), seed=0, masked=True):
             blurred[20:40, 10:50], mask[20:40, 10:50] = cv2.blur(sharp, (9, 1))[20:40, 10:50], 255
             pair = Pair(
                 scene=f"scene{number}",
-                info=PairInfo(name="00"),
+                info=PairInfo(name="00", **info),
                 blurred=blurred,
                 sharp=sharp,
                 mask=mask if masked else None,
@@ -142,7 +145,7 @@ def test_a_finished_run_resumed_says_so(finished, pairs):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--recipe", "lbag"), "was trained with recipe lbag-small"),
+        (("--recipe", "lbag"), "was begun with recipe lbag-small"),
         (("--set", "network.name=lbag"), "network.name was 'lbag-small'"),
         (("--set", "optimizer.lr=1"), "optimizer.lr was"),
         (("--seed", "4"), "seed was 3, now 4"),
@@ -179,6 +182,87 @@ def test_resume_begins_a_run_that_has_not_begun_and_overwrite_begins_again(tmp_p
     assert "out of time at step 1 of 4" in result.output
     assert "continue with --resume" in result.output
     assert [record["step"] for record in read_log(run)] == [0, 1, 1]
+
+
+def only_run_json(run, finished):
+    """What a kill before the first checkpoint leaves."""
+    run.mkdir()
+    shutil.copy(finished / "run.json", run)
+    (run / ".lock").touch()
+    return run
+
+
+def test_a_run_without_a_checkpoint_begins_with_its_own_settings(finished, tmp_path, pairs):
+    run = only_run_json(tmp_path / "run", finished[0])
+    assert "begun with recipe lbag-small" in one_line(call(pairs, "--resume", "-o", run, "--recipe", "lbag"))
+    result = call(pairs, "--resume", "-o", run, small=False)
+    assert "finished at step 4 of 4" in result.output
+    expected, own = (load_state(folder / "checkpoint.pt") for folder in (finished[0], run))
+    assert own["settings"] == expected["settings"]
+    assert all(torch.equal(own["module"][key], tensor) for key, tensor in expected["module"].items())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("[]", "not of a run"), ('{"format": "localblur-run"}', "holds no settings"), ("{", "cannot")]
+)
+def test_a_damaged_run_json_is_one_line(tmp_path, pairs, text, message):
+    (tmp_path / "run.json").write_text(text)
+    assert message in one_line(call(pairs, "--resume", "-o", tmp_path, small=False))
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_a_run_that_lost_its_checkpoint_keeps_its_models(finished, tmp_path, pairs, name):
+    run = only_run_json(tmp_path / "run", finished[0])
+    shutil.copytree(finished[0] / name, run / name)
+    assert "there is no" in one_line(call(pairs, "--resume", "-o", run, small=False))
+    load_model(run)
+
+
+STRANGE = ("best/photo.png", "tensorboard/notes.txt", "metrics.csv", ".cache.part", "deep/.model.1.part.json")
+
+
+def test_a_folder_of_something_else_is_refused_and_with_overwrite_kept(tmp_path, pairs):
+    for name in STRANGE:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    for how in ((), ("--resume",)):
+        assert "not the folder of a run" in one_line(call(pairs, "--recipe", "lbag-small", "-o", tmp_path, *how))
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(STRANGE)
+    leftover = tmp_path / ".checkpoint.7.part.pt"
+    leftover.touch()
+    for _ in range(2):
+        result = call(pairs, "--recipe", "lbag-small", "-o", tmp_path, "--overwrite", "--minutes", "0.0001")
+        assert result.exit_code == 0, result.output
+    assert all((tmp_path / name).read_text() == name for name in STRANGE)
+    assert not leftover.exists()
+    assert len(list((tmp_path / "tensorboard").glob("events*"))) == 1
+
+
+def test_a_checkpoint_of_something_else_is_kept(tmp_path, pairs):
+    torch.save({"model": {}}, tmp_path / "checkpoint.pt")
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    assert "not the folder of a run" in one_line(call(pairs, "-o", tmp_path))
+    assert "not a training state" in one_line(call(pairs, "-o", tmp_path, "--resume"))
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_two_processes_do_not_train_in_one_folder(finished, pairs):
+    run, _ = finished
+    lock = FolderLock(run, "trained in")
+    for how in ("--resume", "--overwrite"):
+        assert "by another process" in one_line(call(pairs, "-o", run, how, small=False))
+    lock.release()
+    assert call(pairs, "-o", run, "--resume", small=False).exit_code == 0
+
+
+def test_the_fingerprint_knows_pixels_masks_and_verdicts_but_not_places(tmp_path):
+    def of(name, **changes):
+        with PairsFile.open(write_pairs(tmp_path / name, **changes)) as file:
+            return fingerprint([file])
+
+    prints = [of("a.h5"), of("b.h5", seed=1), of("c.h5", masked=False), of("d.h5", verdict=Verdict.REJECT)]
+    assert len(set(prints)) == 4
+    assert of("e.h5") == prints[0]
 
 
 def test_pairs_without_masks_train_and_are_judged_by_plain_psnr(tmp_path):
