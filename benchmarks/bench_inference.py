@@ -21,7 +21,7 @@ TILE_PX = 512
 def plain(name: str, height: int, width: int) -> Callable[[], Any]:
     """float32, NCHW, the whole image at once."""
     torch.manual_seed(0)
-    module = NETWORKS[name]().eval()
+    module = NETWORKS[name]({"identity_start": False}).eval()
     image = picture(height, width)
 
     def run() -> Any:
@@ -34,7 +34,7 @@ def plain(name: str, height: int, width: int) -> Callable[[], Any]:
 def ours(name: str, height: int, width: int, tile: int | str = "none") -> Callable[[], Any]:
     """channels_last, bf16 where the processor has it."""
     torch.manual_seed(0)
-    module = prepare(NETWORKS[name](), CPU)
+    module = prepare(NETWORKS[name]({"identity_start": False}), CPU)
     image = picture(height, width)
     return lambda: restore(module, image, tile=tile, precision="auto").numpy()
 
