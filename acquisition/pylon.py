@@ -12,7 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.acquisition import pylon_features as names
-from localblur.acquisition.camera import Camera, CameraError, CameraRecord, CameraSettings, ErrorKind, Frame, Role
+from localblur.acquisition.camera import (
+    Camera,
+    CameraError,
+    CameraRecord,
+    CameraSettings,
+    ClockReading,
+    ErrorKind,
+    Frame,
+    Role,
+)
 
 with warnings.catch_warnings():
     # SWIG's deprecation warnings come while its types are built: where warnings are errors the interpreter crashes
@@ -159,6 +168,12 @@ class PylonCamera(Camera):
             camera_time_ns=camera_time_ns,
             exposure_ms=self._applied.exposure_ms,
         )
+
+    def clock(self) -> ClockReading | None:
+        return None
+
+    def status(self) -> dict[str, float]:
+        return {}
 
     def settings_text(self) -> str:
         with self._speaking("saving the settings"):

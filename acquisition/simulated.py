@@ -6,7 +6,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from localblur.acquisition.camera import Camera, CameraError, CameraRecord, CameraSettings, Frame, Role
+from localblur.acquisition.camera import (
+    Camera,
+    CameraError,
+    CameraRecord,
+    CameraSettings,
+    ClockReading,
+    Frame,
+    Role,
+)
 
 
 class FrameFeed(Protocol):
@@ -87,6 +95,12 @@ class SimulatedCamera(Camera):
             camera_time_ns=now_ns,
             exposure_ms=self._record.exposure_ms,
         )
+
+    def clock(self) -> ClockReading | None:
+        return None
+
+    def status(self) -> dict[str, float]:
+        return {}
 
     def settings_text(self) -> str:
         return ""
