@@ -154,7 +154,7 @@ class Camera(Protocol):
         """Read the camera's clock beside the host's; None if it cannot be read."""
 
     def status(self) -> dict[str, float]:
-        """What changes while recording: `temperature_c`, counts of failed buffers and lost packets; only what it has."""
+        """What changes while recording: `temperature_c`, counts of failed buffers, lost packets; only what it has."""
 
     def settings_text(self) -> str:
         """All settings in the vendor's own file format (Basler: .pfs); empty if there is none."""
