@@ -17,24 +17,12 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from localblur.alignment.radiometry import LinearImage
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
-from localblur.datasets.images import FloatArray, from_unit, srgb_decode, srgb_encode
+from localblur.datasets.color_chart import CHART_SRGB, NEUTRAL_PATCHES, find_chart, read_patches
+from localblur.datasets.images import FloatArray, srgb_decode, srgb_encode
 
 Vector = npt.NDArray[np.float64]
 RenderMethod = Literal["auto", "chart", "gains", "grey-world", "none"]
 
-CHART_SRGB = np.array(
-    [
-        *[(115, 82, 68), (194, 150, 130), (98, 122, 157), (87, 108, 67), (133, 128, 177), (103, 189, 170)],
-        *[(214, 126, 44), (80, 91, 166), (193, 90, 99), (94, 60, 108), (157, 188, 64), (224, 163, 46)],
-        *[(56, 61, 150), (70, 148, 73), (175, 54, 60), (231, 199, 31), (187, 86, 149), (8, 133, 161)],
-        *[(243, 243, 242), (200, 200, 200), (160, 160, 160), (122, 122, 121), (85, 85, 85), (52, 52, 52)],
-    ]
-)
-"""The 24 patches of the ColorChecker Classic, sRGB-coded, row by row (McCamy 1976; published by its maker)."""
-
-_NEUTRAL = slice(18, 23)
-"""The grey patches, without the black one: it says more about stray light than about colour."""
-_PATCH_SHARE = 0.6
 _MIN_PATCHES = 15
 
 
@@ -137,7 +125,7 @@ def chart_rendering(chart: LinearImage) -> Rendering:
     colors, clear = read_chart(chart)
     reference = srgb_decode(CHART_SRGB / 255).astype(np.float64)
     neutral = np.zeros(24, bool)
-    neutral[_NEUTRAL] = True
+    neutral[NEUTRAL_PATCHES] = True
     neutral &= clear
     if clear.sum() < _MIN_PATCHES or neutral.sum() < 2:
         raise LocalblurError(
@@ -155,38 +143,13 @@ def chart_rendering(chart: LinearImage) -> Rendering:
 
 def read_chart(chart: LinearImage) -> tuple[Vector, npt.NDArray[np.bool_]]:
     """Mean linear colours of the 24 patches (24, 3), and which of them are neither saturated nor black, (24,)."""
-    corners = _find_patches(chart.light)
-    colors, clear = np.zeros((24, 3)), np.zeros(24, bool)
-    for index, quad in enumerate(corners):
-        centre = quad.mean(0)
-        inner = centre + _PATCH_SHARE * (quad - centre)
-        mask = np.zeros(chart.saturated.shape, np.uint8)
-        cv2.fillConvexPoly(mask, np.rint(inner).astype(np.int32), 1)
-        inside = mask > 0
-        if inside.any():
-            colors[index] = chart.light[inside].mean(0)
-            clear[index] = not chart.saturated[inside].any() and colors[index].min() > 0
-    return colors, clear
-
-
-def _find_patches(light: FloatArray) -> npt.NDArray[np.float32]:
-    """Corners of the 24 patches, (24, 4, 2) as x, y; the detector wants an ordinary, well exposed 8-bit picture."""
-    means = np.maximum(light.mean((0, 1)), 1e-6)
-    balanced = light * (means.mean() / means)
-    bright = balanced * (0.9 / max(float(np.percentile(balanced, 99)), 1e-6))
-    picture = np.ascontiguousarray(from_unit(srgb_encode(bright), 8)[..., ::-1])
-    detector: Any = cv2.mcc.CCheckerDetector.create()
-    if hasattr(detector, "setColorChartType"):  # OpenCV 5, https://github.com/opencv/opencv/issues/29705
-        detector.setColorChartType(cv2.mcc.MCC24)
-        found = detector.process(picture, 1)
-    else:
-        found = detector.process(picture, cv2.mcc.MCC24, 1)
-    if not found:
+    corners = find_chart(chart.light)
+    if corners is None:
         raise LocalblurError(
             "no colour chart was found in the chart pair; show the whole chart, sharp and not too small, or use"
             " --render grey-world"
         )
-    return np.asarray(detector.getBestColorChecker().getColorCharts(), np.float32).reshape(24, 4, 2)
+    return read_patches(chart.light, chart.saturated, corners)
 
 
 def _neutral_matrix(balanced: Vector, reference: Vector) -> Vector:

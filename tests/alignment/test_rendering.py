@@ -8,7 +8,6 @@ import pytest
 from localblur.alignment.inputs import open_input
 from localblur.alignment.radiometry import LinearImage, RadiometrySettings
 from localblur.alignment.rendering import (
-    CHART_SRGB,
     Rendering,
     RenderSettings,
     chart_rendering,
@@ -16,6 +15,7 @@ from localblur.alignment.rendering import (
     grey_world,
 )
 from localblur.common.errors import LocalblurError
+from localblur.datasets.color_chart import CHART_SRGB
 from localblur.datasets.images import srgb_decode
 
 CAMERA = np.array([[0.55, 0.1, 0.02], [0.08, 0.8, 0.1], [0.02, 0.12, 0.6]])
