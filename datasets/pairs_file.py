@@ -9,6 +9,7 @@ import yaml
 
 from localblur.common.command import EXIT_ERROR, Group
 from localblur.common.parallel import Progress
+from localblur.datasets.edits_fold import fold_edits
 from localblur.datasets.store_check import SceneSummary, find_damage, summarise
 from localblur.datasets.store_reader import PairsFile
 from localblur.datasets.store_schema import SCHEMA_VERSION, SPLITS
@@ -26,6 +27,7 @@ def main() -> None:
     Examples:
       pairs-file inspect pairs.h5
       pairs-file verify pairs.h5
+      pairs-file fold-edits pairs.h5
     """
 
 
@@ -69,6 +71,26 @@ def verify(files: tuple[Path, ...]) -> None:
         damaged |= bool(problems)
     if damaged:
         click.get_current_context().exit(EXIT_ERROR)
+
+
+@main.command("fold-edits")
+@FILES
+def fold(files: tuple[Path, ...]) -> None:
+    """Put what was edited in `view-dataset` into pairs files, and remove the edits journals beside them.
+
+    Every command honours the edits already; folding makes the file whole by itself, to copy or publish it. It needs
+    room for a copy of the file.
+
+    \b
+    Example:
+      pairs-file fold-edits pairs.h5
+    """
+    for path in files:
+        folded = fold_edits(path)
+        counts = {"verdict": folded.verdicts, "note": folded.notes, "mask": folded.masks}
+        said = [f"{n} {what}{'s' if n > 1 else ''}" for what, n in counts.items() if n]
+        listed = " and ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said)
+        click.echo(f"{path}: {listed} folded in" if said else f"{path}: no edits")
 
 
 def _verdict(problems: int) -> str:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from localblur.common.errors import LocalblurError
 from localblur.common.files import ensure_space
 from localblur.datasets import parts as parts_files
+from localblur.datasets.edits import edits_path
 from localblur.datasets.hdf5 import LIBVER, publish, reserved, writing
 from localblur.datasets.parts import read_arrays, write_arrays
 from localblur.datasets.store_layout import METADATA_BYTES, put_mask, room_for
@@ -45,7 +46,7 @@ class MasksWriter:
     """Collects masks for the pairs of a file and puts them all in at a good end; a context manager.
 
     On an exception or a kill the file keeps what it held; the same call continues, `finished` says what is done. Pairs
-    that get no mask keep theirs.
+    that get no mask keep theirs; masks in the edits journal go on to outrank stored ones.
 
     Args:
         path: the pairs file.
@@ -129,6 +130,15 @@ class MasksWriter:
                     file.flush()
         publish(copy, self.path)
         shutil.rmtree(self.folder, ignore_errors=True)
+        hidden = sum(self._pairs.overlay.mask_edit(scene, name) is not None for scene, name in self.finished)
+        if hidden:
+            logger.warning(
+                "%s: %d of the new masks %s behind one that a person edited; see %s",
+                self.path,
+                hidden,
+                "stays" if hidden == 1 else "stay",
+                edits_path(self.path),
+            )
 
     def _fold(self, file: Any, copy: Path, scene: str, name: str) -> None:
         row = int(self._pairs.stored_rows(scene)[self._indices[scene, name]])

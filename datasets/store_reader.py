@@ -1,9 +1,8 @@
 """Reading a pairs file: opened lazily in every process, pairs in the order of their names, damage put in words."""
 
+import hashlib
 import json
 import os
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,36 +13,17 @@ import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import validate
+from localblur.datasets.edits import check_identity, edits_path, read_edits, unfolded
+from localblur.datasets.edits_overlay import EditsOverlay
 from localblur.datasets.hdf5 import child, open_for_reading, reading
-from localblur.datasets.pair import Pair, PairInfo, ValidBox, Verdict
+from localblur.datasets.pair import Pair, PairInfo, ValidBox
 from localblur.datasets.store_layout import read_calibration
-from localblur.datasets.store_schema import FORMAT, PAIR_ROW, SCHEMA_VERSION, SPLITS, StoreHeader, decode_row, text
+from localblur.datasets.store_schema import FORMAT, SCHEMA_VERSION, StoreHeader, decode_row
+from localblur.datasets.store_tables import MENDED, SceneEntry, SceneTable, natural_key, read_table, with_edits
+
+__all__ = ["PairsFile", "SceneEntry", "natural_key"]
 
 Bytes = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SceneEntry:
-    """One scene of a pairs file: its name, split, image size, number of pairs, and how many of them have a mask."""
-
-    name: str
-    split: str
-    height: int
-    width: int
-    count: int
-    masked: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SceneTable:
-    """What is kept of a scene: the rows of its complete pairs in the order of their names, and what choosing needs."""
-
-    entry: SceneEntry
-    names: tuple[str, ...]
-    rows: npt.NDArray[np.int64]
-    masked: npt.NDArray[np.bool_]
-    rejected: npt.NDArray[np.bool_]
-    valid_boxes: npt.NDArray[np.int32]
 
 
 class PairsFile:
@@ -52,11 +32,17 @@ class PairsFile:
     Pairs of a scene are numbered 0..count-1 in the natural order of their names, whatever the order they were written
     in. Pickling and forking are safe: every process opens the file for itself when it first reads.
 
+    Args:
+        path: the pairs file.
+        edits: show verdicts, notes and masks as the edits journal beside the file has them at this moment (see
+            `edits`); False shows what is stored.
+
     Raises:
-        LocalblurError: if the file is missing, foreign, truncated, damaged, locked, or of a newer schema version.
+        LocalblurError: if the file is missing, foreign, truncated, damaged, locked, or of a newer schema version, or
+            the journal is damaged or belongs to another file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, edits: bool = True) -> None:
         self.path = path
         self._file: Any = None
         self._process = -1
@@ -70,7 +56,11 @@ class PairsFile:
                 json.loads(root.attrs["mask_settings"]) if "mask_settings" in root.attrs else None
             )
             scenes = child(root, "scenes", h5py.Group)
-            self._tables = {name: _read_table(child(scenes, name, h5py.Group), name, self.header) for name in scenes}
+            self._tables = {name: read_table(child(scenes, name, h5py.Group), name, self.header) for name in scenes}
+            self.folded_edits: dict[str, Any] | None = (
+                json.loads(root.attrs["edits_folded"]) if "edits_folded" in root.attrs else None
+            )
+        self.overlay = self._read_edits() if edits else EditsOverlay(path)
 
     @classmethod
     def open(cls, path: Path) -> "PairsFile":
@@ -95,6 +85,12 @@ class PairsFile:
         return self.__dict__ | {"_file": None, "_process": -1}
 
     @property
+    def identity(self) -> str:
+        """Identifies the pairs by names and pictures; verdicts, masks and splits may change without changing it."""
+        content = "".join(f"{name}\n{self._tables[name].digest}\n" for name in sorted(self._tables))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    @property
     def scenes(self) -> list[SceneEntry]:
         """All scenes, sorted by name."""
         return [self._tables[name].entry for name in sorted(self._tables, key=natural_key)]
@@ -112,12 +108,23 @@ class PairsFile:
         table = self._table(scene)
         with reading(self.path):
             stored = self._group(scene)["pairs"][:]
-            return [decode_row(stored[row]) for row in table.rows]
+            return [self.overlay.revised(scene, decode_row(stored[row])) for row in table.rows]
+
+    def pair_info(self, scene: str, index: int) -> PairInfo:
+        """Everything known about one pair except pixels."""
+        _, row = self._locate(scene, index)
+        with reading(self.path):
+            return self.overlay.revised(scene, decode_row(self._group(scene)["pairs"][row]))
 
     def has_mask(self, scene: str, index: int) -> bool:
         """Whether the pair has a blur mask."""
         table, _ = self._locate(scene, index)
         return bool(table.masked[index])
+
+    def is_mended(self, scene: str, index: int) -> bool:
+        """Whether the pair's mask was drawn or mended by a person."""
+        table, _ = self._locate(scene, index)
+        return int(table.masked[index]) == MENDED
 
     def is_rejected(self, scene: str, index: int) -> bool:
         """Whether the pair's verdict is reject; such pairs are never trained on."""
@@ -135,12 +142,14 @@ class PairsFile:
         table, row = self._locate(scene, index)
         with reading(self.path):
             group = self._group(scene)
+            edited = self._edited_mask(table, index)
+            stored = group["mask"][row] if edited is None and table.masked[index] else None
             return Pair(
                 scene=scene,
-                info=decode_row(group["pairs"][row]),
+                info=self.overlay.revised(scene, decode_row(group["pairs"][row])),
                 blurred=group["blurred"][row],
                 sharp=group["sharp"][row],
-                mask=group["mask"][row] if table.masked[index] else None,
+                mask=stored if edited is None else edited.copy(),
             )
 
     def read_crop(
@@ -154,9 +163,9 @@ class PairsFile:
         table, row = self._locate(scene, index)
         self._check_window(table.entry, y, x, height, width)
         window = (row, slice(y, y + height), slice(x, x + width))
+        mask = self.read_mask(scene, index, y, x, height, width)
         with reading(self.path):
             group = self._group(scene)
-            mask = group["mask"][window] if table.masked[index] else None
             return group["blurred"][window], group["sharp"][window], mask
 
     def read_mask(self, scene: str, index: int, y: int, x: int, height: int, width: int) -> Bytes | None:
@@ -165,6 +174,9 @@ class PairsFile:
         self._check_window(table.entry, y, x, height, width)
         if not table.masked[index]:
             return None
+        edited = self._edited_mask(table, index)
+        if edited is not None:
+            return edited[y : y + height, x : x + width].copy()
         with reading(self.path):
             window: Bytes = self._group(scene)["mask"][row, y : y + height, x : x + width]
             return window
@@ -174,6 +186,9 @@ class PairsFile:
         table, row = self._locate(scene, index)
         if not table.masked[index]:
             return None
+        edited = self.overlay.cells(scene, table.names[index], table.entry.height, table.entry.width)
+        if edited is not None:
+            return edited.copy()
         with reading(self.path):
             cells: Bytes = self._group(scene)["blur_cells"][row]
             return cells
@@ -187,17 +202,23 @@ class PairsFile:
 
     def checksums(self, scene: str, index: int) -> dict[str, int]:
         """The stored CRC-32 of `blurred`, `sharp` and `mask` (0 without a mask); see `store_schema.crc32`."""
-        _, row = self._locate(scene, index)
+        table, row = self._locate(scene, index)
+        edit = self.overlay.mask_edit(scene, table.names[index])
         with reading(self.path):
             stored = self._group(scene)["pairs"][row]
-            return {what: int(stored[f"{what}_crc32"]) for what in ("blurred", "sharp", "mask")}
+            checks = {what: int(stored[f"{what}_crc32"]) for what in ("blurred", "sharp", "mask")}
+        return checks if edit is None else checks | {"mask": edit.crc32}
 
     def checksum_table(self, scene: str) -> npt.NDArray[np.uint32]:
         """`checksums` of all pairs of a scene in one read, (count, 3): `blurred`, `sharp`, `mask`."""
         table = self._table(scene)
         with reading(self.path):
             columns = self._group(scene)["pairs"].fields([f"{what}_crc32" for what in ("blurred", "sharp", "mask")])[:]
-            return np.stack([columns[name][table.rows] for name in columns.dtype.names], axis=1)
+        checks = np.stack([columns[name][table.rows] for name in columns.dtype.names], axis=1)
+        for index, name in enumerate(table.names if len(self.overlay) else ()):
+            edit = self.overlay.mask_edit(scene, name)
+            checks[index, 2] = checks[index, 2] if edit is None else edit.crc32
+        return checks
 
     def calibration(self) -> dict[str, Any]:
         """The rig calibration as it was given to `PairsWriter.set_calibration`; empty if there is none."""
@@ -208,6 +229,27 @@ class PairsFile:
     def stored_rows(self, scene: str) -> npt.NDArray[np.int64]:
         """Rows of the scene's pairs in the file's datasets, in order, for tools that rewrite the file."""
         return self._table(scene).rows
+
+    def _read_edits(self) -> EditsOverlay:
+        """The edits that are not folded in yet; the tables show them too."""
+        journal = read_edits(self.path)
+        check_identity(self.path, journal, self.identity)
+        if journal is None:
+            return EditsOverlay(self.path)
+        overlay = EditsOverlay(self.path, unfolded(journal, self.folded_edits))
+        known = {(scene, name) for scene, table in self._tables.items() for name in table.names}
+        for (scene, name), _ in overlay.items():
+            if (scene, name) not in known:
+                raise LocalblurError(
+                    f"{edits_path(self.path)} edits pair {scene}/{name}, which {self.path.name} does not have;"
+                    " remove its lines or move the edits away"
+                )
+        self._tables = {scene: with_edits(table, overlay) for scene, table in self._tables.items()}
+        return overlay
+
+    def _edited_mask(self, table: SceneTable, index: int) -> Bytes | None:
+        entry = table.entry
+        return self.overlay.mask(entry.name, table.names[index], entry.height, entry.width)
 
     def _root(self) -> Any:
         if self._file is None or self._process != os.getpid():
@@ -220,14 +262,14 @@ class PairsFile:
     def _group(self, scene: str) -> Any:
         return self._root()["scenes"][scene]
 
-    def _table(self, scene: str) -> _SceneTable:
+    def _table(self, scene: str) -> SceneTable:
         try:
             return self._tables[scene]
         except KeyError:
             known = ", ".join(sorted(self._tables)[:8]) or "none"
             raise LocalblurError(f"{self.path} has no scene {scene!r}; it has {known}") from None
 
-    def _locate(self, scene: str, index: int) -> tuple[_SceneTable, int]:
+    def _locate(self, scene: str, index: int) -> tuple[SceneTable, int]:
         table = self._table(scene)
         if not 0 <= index < table.entry.count:
             raise LocalblurError(f"{self.path}: scene {scene} has {table.entry.count} pairs, there is no pair {index}")
@@ -239,12 +281,6 @@ class PairsFile:
                 f"{self.path}: window {width}x{height} at x={x}, y={y} leaves the {entry.width}x{entry.height}"
                 f" pictures of scene {entry.name}"
             )
-
-
-def natural_key(name: str) -> tuple[tuple[int, str], ...]:
-    """Sort key that puts 9 before 10."""
-    pieces = re.findall(r"[0-9]+|[^0-9]+", name)
-    return (*((int(p), "") if p[0] in "0123456789" else (-1, p) for p in pieces), (-2, name))
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -269,48 +305,3 @@ def _read_header(path: Path, root: Any) -> StoreHeader:
     values = {key: attributes[key] for key in ("encoding", "creator", "source", "licence")}
     values |= {"bit_depth": int(attributes["bit_depth"]), "settings": json.loads(attributes["settings"])}
     return validate(StoreHeader, values, str(path))
-
-
-def _read_table(group: Any, name: str, header: StoreHeader) -> _SceneTable:
-    blurred, sharp = child(group, "blurred", h5py.Dataset), child(group, "sharp", h5py.Dataset)
-    table = child(group, "pairs", h5py.Dataset)
-    missing = [field for field in PAIR_ROW.names or () if field not in (table.dtype.names or ())]
-    if missing:
-        raise ValueError(f"scene {name} has no column {missing[0]}")
-    rows = table.fields(["name", "complete", "masked", "verdict", "valid_box"])[:]
-    count, height, width = len(rows), int(blurred.shape[1]), int(blurred.shape[2])
-    _expect(blurred, (count, height, width, 3), header.dtype)
-    _expect(sharp, (count, height, width, 3), header.dtype)
-    _expect(child(group, "thumbnails", h5py.Dataset), None, np.dtype(np.uint8))
-    if "mask" in group:
-        _expect(child(group, "mask", h5py.Dataset), (count, height, width), np.dtype(np.uint8))
-        cells = (count, -(-height // 16), -(-width // 16))
-        _expect(child(group, "blur_cells", h5py.Dataset), cells, np.dtype(np.uint8))
-    elif rows["masked"].any():
-        raise ValueError(f"scene {name} has lost its masks")
-    split = str(group.attrs["split"])
-    if split not in SPLITS:
-        raise ValueError(f"scene {name} is in the unknown split {split!r}")
-    names = [text(value) for value in rows["name"]]
-    order = sorted(np.flatnonzero(rows["complete"] == 1).tolist(), key=lambda row: natural_key(names[row]))
-    chosen = np.array(order, np.int64)
-    return _SceneTable(
-        entry=SceneEntry(
-            name=name,
-            split=split,
-            height=height,
-            width=width,
-            count=len(order),
-            masked=int(rows["masked"][chosen].astype(bool).sum()),
-        ),
-        names=tuple(names[row] for row in order),
-        rows=chosen,
-        masked=rows["masked"][chosen] != 0,
-        rejected=rows["verdict"][chosen] == Verdict.REJECT.value.encode(),
-        valid_boxes=rows["valid_box"][chosen],
-    )
-
-
-def _expect(dataset: Any, shape: tuple[int, ...] | None, dtype: np.dtype[Any]) -> None:
-    if (shape is not None and dataset.shape != shape) or dataset.dtype != dtype:
-        raise ValueError(f"{dataset.name} is {dataset.shape} {dataset.dtype}, expected {shape or ''} {dtype}")
