@@ -4,14 +4,16 @@ recording.json                          the manifest: cameras, rig, settings, ve
 scenes/NAME/NNNNNN_{B,S}.tif            frames, uncompressed TIFF, right-aligned DN; journal.jsonl beside them
 calibration/KIND/...                    static, dark, flat, chart or bracket, in the same form
 truth/NAME/NNNNNN.npz                   simulated rigs only
+sha256sums.txt                          checksums of all these, once a recording is complete
 """
 
-import re
+import contextlib
+import hashlib
+import json
+import shutil
 import zlib
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from shutil import rmtree
 from typing import Any, Literal
 
 import numpy as np
@@ -20,23 +22,36 @@ import tifffile
 from pydantic import Field
 
 from localblur.common.errors import LocalblurError
-from localblur.common.files import inside, read_json, write_json
+from localblur.common.files import inside, read_json, write_text
 from localblur.common.locking import FolderLock
 from localblur.common.settings import Settings, validate
+from localblur.datasets.checksums import HashProgress, check_checksums, write_checksums
+from localblur.datasets.frame_store import sync_folder
 from localblur.datasets.journal import (
-    JOURNAL_NAME,
     ROLES,
     BayerPattern,
     CameraRecord,
     Frame,
     FrameRecord,
     FrameStore,
+    Journal,
     JournalWriter,
     PairRecord,
+    Replaced,
     Role,
     now,
     read_journal,
 )
+from localblur.datasets.recording_files import (
+    CALIBRATION_KINDS,
+    CHECKSUMS_NAME,
+    FEED_PREFIX,
+    JOURNAL_NAME,
+    MANIFEST_NAME,
+    check_group,
+    frame_number,
+)
+from localblur.datasets.recovery import RecoveryReport, recover_files
 
 __all__ = [
     "CALIBRATION_KINDS",
@@ -53,31 +68,17 @@ __all__ = [
     "RecordingManifest",
     "RecordingWriter",
     "RecoveryReport",
+    "Replaced",
     "Role",
     "check_group",
     "recover",
+    "space_for",
     "verify",
 ]
 
-CALIBRATION_KINDS = ("static", "dark", "flat", "chart", "bracket")
-MANIFEST_NAME = "recording.json"
-FEED_PREFIX = ".feed-"
-"""Folders of this name inside a recording hold frames waiting to be fed to simulated cameras; recovery removes them."""
 SCHEMA_VERSION = 1
 
 State = Literal["running", "complete", "aborted"]
-
-_FRAME_FILE = re.compile(r"\d{6}_[BS]\.tif(\.part)?")
-_GROUP = re.compile(rf"scenes/[A-Za-z0-9][A-Za-z0-9._-]*|calibration/({'|'.join(CALIBRATION_KINDS)})")
-
-
-def check_group(group: str) -> None:
-    """Refuse names that are not of the form `scenes/NAME` or `calibration/KIND`."""
-    if not _GROUP.fullmatch(group):
-        raise LocalblurError(
-            f"{group!r} cannot be a group: use scenes/NAME (letters, digits, . _ -) or"
-            f" calibration/{'|'.join(CALIBRATION_KINDS)}"
-        )
 
 
 class RecordingManifest(Settings):
@@ -110,7 +111,7 @@ class Recording:
 
     def __init__(self, folder: Path, manifest: RecordingManifest) -> None:
         self.folder, self.manifest = folder, manifest
-        self._pairs: dict[str, list[PairRecord]] = {}
+        self._journals: dict[str, Journal] = {}
 
     @classmethod
     def open(cls, folder: Path) -> "Recording":
@@ -131,12 +132,16 @@ class Recording:
         """Kinds of calibration that hold at least one pair."""
         return self._groups("calibration")
 
+    def journal(self, group: str) -> Journal:
+        """The journal of `scenes/NAME` or `calibration/KIND`; that of a group never captured is empty."""
+        if group not in self._journals:
+            path = self.folder / group / JOURNAL_NAME
+            self._journals[group] = read_journal(path) if path.exists() else Journal()
+        return self._journals[group]
+
     def pairs(self, group: str) -> list[PairRecord]:
         """Committed pairs of `scenes/NAME` or `calibration/KIND`, in order; a group never captured has none."""
-        if group not in self._pairs:
-            path = self.folder / group / JOURNAL_NAME
-            self._pairs[group] = read_journal(path).pairs if path.exists() else []
-        return self._pairs[group]
+        return self.journal(group).pairs
 
     def frames(self, group: str, index: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Both raw frames (B, S) of a pair: right-aligned DN, uint8 or uint16, (H, W) mosaics or (H, W, 3).
@@ -150,18 +155,12 @@ class Recording:
         return self._frame(group, "B", pair.B), self._frame(group, "S", pair.S)
 
     def _frame(self, group: str, role: Role, record: FrameRecord) -> npt.NDArray[Any]:
-        path, camera = inside(self.folder / group, record.name), self.manifest.cameras[role]
-        content = _checked_content(path, record)
-        try:
-            frame = np.asarray(tifffile.imread(BytesIO(content)))
-        except Exception as error:  # tifffile raises many kinds
-            raise LocalblurError(f"cannot decode frame {path}: {' '.join(str(error).split())}") from error
-        if frame.shape != camera.shape or frame.dtype != camera.dtype:
-            raise LocalblurError(
-                f"frame {path} is {frame.shape} {frame.dtype}, but {MANIFEST_NAME} says {camera.shape}"
-                f" {np.dtype(camera.dtype)}; the manifest or the frame is not from this recording"
-            )
-        return frame
+        path, content = _checked_content(self.folder / group, record)
+        return _decoded(path, content, self.manifest.cameras[role])
+
+    def groups(self) -> list[str]:
+        """All groups that hold at least one pair: `scenes/NAME`, then `calibration/KIND`."""
+        return [f"scenes/{name}" for name in self.scenes] + [f"calibration/{kind}" for kind in self.calibrations]
 
     def _groups(self, kind: str) -> list[str]:
         found = sorted(path.parent.name for path in (self.folder / kind).glob(f"*/{JOURNAL_NAME}"))
@@ -171,7 +170,7 @@ class Recording:
 class RecordingWriter:
     """The one writer of a recording; holds its lock until closed."""
 
-    def __init__(self, folder: Path, manifest: RecordingManifest, lock: FolderLock, recovery: "RecoveryReport") -> None:
+    def __init__(self, folder: Path, manifest: RecordingManifest, lock: FolderLock, recovery: RecoveryReport) -> None:
         self.folder, self.manifest, self.recovery = folder, manifest, recovery
         self._lock = lock
         self._journals: list[JournalWriter] = []
@@ -186,6 +185,7 @@ class RecordingWriter:
         folder.mkdir(parents=True, exist_ok=True)
         if any(not path.name.startswith(".") for path in folder.iterdir()):
             raise LocalblurError(f"{folder} exists and is not empty; choose a new folder for the recording")
+        sync_folder(folder.parent)
         lock = FolderLock(folder, "recorded to")
         try:
             writer = cls(folder, manifest, lock, RecoveryReport())
@@ -201,7 +201,7 @@ class RecordingWriter:
         manifest = _read_manifest(folder)
         lock = FolderLock(folder, "recorded to")
         try:
-            writer = cls(folder, manifest, lock, _recover(folder))
+            writer = cls(folder, manifest, lock, recover_files(folder))
             writer._set_state("running")
         except BaseException:
             lock.release()
@@ -215,29 +215,37 @@ class RecordingWriter:
         self._journals.append(journal)
         return journal
 
-    def close(self, state: State) -> None:
-        """Close all journals, store the state and let go of the lock."""
+    def close(self, state: State, progress: HashProgress | None = None) -> None:
+        """Close all journals, store the state and let go of the lock.
+
+        A complete recording gets its list of checksums first; frames that are on the list are not read again. If that
+        fails or is interrupted, the recording is left as aborted and can be continued.
+
+        Args:
+            progress: called with how many of how many files have been read for the list.
+        """
         try:
             for journal in self._journals:
                 journal.close()
+            if state == "complete":
+                try:
+                    write_checksums(self.folder, manifest=self._manifest_text(state).encode(), progress=progress)
+                except BaseException:
+                    with contextlib.suppress(OSError):
+                        self._set_state("aborted")
+                    raise
             self._set_state(state)
         finally:
             self._lock.release()
 
     def _set_state(self, state: State) -> None:
+        write_text(self.folder / MANIFEST_NAME, self._manifest_text(state))
+        sync_folder(self.folder)
         self.manifest = self.manifest.model_copy(update={"state": state})
-        write_json(self.folder / MANIFEST_NAME, self.manifest.model_dump(mode="json"))
 
-
-@dataclass
-class RecoveryReport:
-    """What recovery found: journals that ended in a torn line, and files without a journal line, both removed."""
-
-    torn: list[Path] = field(default_factory=list)
-    removed: list[Path] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.torn or self.removed)
+    def _manifest_text(self, state: State) -> str:
+        manifest = self.manifest.model_copy(update={"state": state})
+        return json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False, default=str) + "\n"
 
 
 def recover(folder: Path) -> RecoveryReport:
@@ -251,7 +259,7 @@ def recover(folder: Path) -> RecoveryReport:
     _read_manifest(folder)
     lock = FolderLock(folder, "recorded to")
     try:
-        return _recover(folder)
+        return recover_files(folder)
     finally:
         lock.release()
 
@@ -259,47 +267,59 @@ def recover(folder: Path) -> RecoveryReport:
 def verify(folder: Path) -> tuple[int, list[str]]:
     """Check every committed pair: files there, size, CRC-32, decodable, indices without a gap.
 
+    Frames of replaced pairs are checked too. A complete recording is compared with its list of checksums as well, if
+    it has one; every file is read once.
+
     Returns:
         The number of pairs checked, and one line per problem.
     """
     recording, problems, checked = Recording.open(folder), list[str](), 0
-    groups = [*(f"scenes/{name}" for name in recording.scenes)]
-    groups += [f"calibration/{kind}" for kind in recording.calibrations]
-    for group in groups:
+    listed = recording.manifest.state == "complete" and (folder / CHECKSUMS_NAME).exists()
+    known: dict[str, str | None] = {}
+    for group in recording.groups():
         pairs = recording.pairs(group)
+        checked += len(pairs)
         if [pair.index for pair in pairs] != list(range(len(pairs))):
             problems.append(f"{group}: indices are not 0 to {len(pairs) - 1} in order")
-        for pair in pairs:
-            checked += 1
+        problems += _verify_frames(recording, group, known if listed else None)
+    problems += [
+        f"{path} holds frames but no {JOURNAL_NAME}; restore it from a backup" for path in _without_journal(folder)
+    ]
+    return checked, problems + (check_checksums(folder, known) if listed else [])
+
+
+def _verify_frames(recording: Recording, group: str, known: dict[str, str | None] | None) -> list[str]:
+    """Problems of a group's frames; SHA-256 goes into `known`, None for a frame that has a problem."""
+    problems, journal = list[str](), recording.journal(group)
+    for pair in [*journal.pairs, *journal.replaced]:
+        for role, record in pair.frames.items():
+            digest = None
             try:
-                recording.frames(group, pair.index)
+                path, content = _checked_content(recording.folder / group, record)
+                _decoded(path, content, recording.manifest.cameras[role])
+                digest = hashlib.sha256(content).hexdigest() if known is not None else None
             except LocalblurError as error:
                 problems.append(str(error))
-    return checked, problems
+            if known is not None:
+                known[f"{group}/{record.name}"] = digest
+    return problems
 
 
-def _recover(folder: Path) -> RecoveryReport:
-    report = RecoveryReport()
-    for path in sorted(folder.glob(f"*/*/{JOURNAL_NAME}")):
-        journal = read_journal(path)
-        if journal.torn:
-            with path.open("rb+") as file:
-                file.truncate(journal.good_bytes)
-            report.torn.append(path)
-        group, pairs = path.parent, journal.pairs
-        kept = {record.name for pair in pairs for record in (pair.B, pair.S)}
-        orphans = [file for file in group.iterdir() if _FRAME_FILE.fullmatch(file.name) and file.name not in kept]
-        if group.parent.name == "scenes":
-            numbers = {pair.index for pair in pairs}
-            truths = (folder / "truth" / group.name).glob("*.npz")
-            orphans += [file for file in truths if file.stem.isdigit() and int(file.stem) not in numbers]
-        for orphan in sorted(orphans):
-            orphan.unlink()
-            report.removed.append(orphan)
-    for feed in sorted(folder.glob(f"{FEED_PREFIX}*")):
-        rmtree(feed)
-        report.removed.append(feed)
-    return report
+def space_for(folder: Path) -> int:
+    """Bytes that are free where `folder` is, or will be."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def _without_journal(folder: Path) -> list[Path]:
+    groups = sorted(path for kind in ("scenes", "calibration") for path in folder.glob(f"{kind}/*") if path.is_dir())
+    return [
+        group
+        for group in groups
+        if not (group / JOURNAL_NAME).exists() and any(frame_number(file.name) for file in group.iterdir())
+    ]
 
 
 def _read_manifest(folder: Path) -> RecordingManifest:
@@ -315,7 +335,8 @@ def _read_manifest(folder: Path) -> RecordingManifest:
     return validate(RecordingManifest, content, str(path))
 
 
-def _checked_content(path: Path, record: FrameRecord) -> bytes:
+def _checked_content(group: Path, record: FrameRecord) -> tuple[Path, bytes]:
+    path = inside(group, record.name)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -324,4 +345,17 @@ def _checked_content(path: Path, record: FrameRecord) -> bytes:
         raise LocalblurError(f"frame {path} is damaged: {len(content)} bytes instead of {record.bytes}")
     if zlib.crc32(content) != record.crc32:
         raise LocalblurError(f"frame {path} is damaged: its content does not match the journal's checksum")
-    return content
+    return path, content
+
+
+def _decoded(path: Path, content: bytes, camera: CameraRecord) -> npt.NDArray[Any]:
+    try:
+        frame = np.asarray(tifffile.imread(BytesIO(content)))
+    except Exception as error:  # tifffile raises many kinds
+        raise LocalblurError(f"cannot decode frame {path}: {' '.join(str(error).split())}") from error
+    if frame.shape != camera.shape or frame.dtype != camera.dtype:
+        raise LocalblurError(
+            f"frame {path} is {frame.shape} {frame.dtype}, but {MANIFEST_NAME} says {camera.shape}"
+            f" {np.dtype(camera.dtype)}; the manifest or the frame is not from this recording"
+        )
+    return frame

@@ -18,6 +18,7 @@ from localblur.datasets.recording import (
     RecordingManifest,
     RecordingWriter,
     recover,
+    space_for,
     verify,
 )
 
@@ -79,6 +80,13 @@ def recorded(tmp_path):
     journal.stop("complete")
     writer.close("complete")
     return writer.folder
+
+
+def left_by_a_kill(folder):
+    """Make it look as if its writer had been killed: the state says so, and no list of checksums is believed."""
+    path = folder / "recording.json"
+    path.write_text(path.read_text().replace('"state": "complete"', '"state": "running"'))
+    return folder
 
 
 def names(folder):
@@ -179,8 +187,7 @@ def test_a_kill_at_any_byte_of_the_last_line_costs_that_pair_and_no_other(record
     before, last = b"".join(lines[:3]), lines[3]
     assert b'"pair"' in last
     for cut in (0, 1, len(last) // 2, len(last) - 1, len(last)):
-        folder = tmp_path / f"cut{cut}"
-        shutil.copytree(recorded, folder)
+        folder = left_by_a_kill(shutil.copytree(recorded, tmp_path / f"cut{cut}"))
         (folder / GROUP / "journal.jsonl").write_bytes(before + last[:cut])
         report = recover(folder)
         whole = cut == len(last)
@@ -198,7 +205,7 @@ def test_a_kill_at_any_byte_of_the_last_line_costs_that_pair_and_no_other(record
 
 
 def test_recovery_removes_only_what_a_kill_can_leave(recorded):
-    group = recorded / GROUP
+    group = left_by_a_kill(recorded) / GROUP
     (group / "000003_B.tif").write_bytes(b"whole but not journalled")
     (group / "000003_S.tif.part").write_bytes(b"half")
     (group / "notes.txt").write_text("the user's")
@@ -218,10 +225,27 @@ def test_recovery_removes_only_what_a_kill_can_leave(recorded):
     assert not recover(recorded)
 
 
-def test_frames_without_any_journal_are_left_alone(recorded):
-    (recorded / GROUP / "journal.jsonl").unlink()
+def test_frames_without_any_journal_are_left_alone_and_never_overwritten(recorded):
+    (left_by_a_kill(recorded) / GROUP / "journal.jsonl").unlink()
     assert not recover(recorded)
     assert len(names(recorded)) == 6
+    assert verify(recorded) == (0, [f"{recorded / GROUP} holds frames but no journal.jsonl; restore it from a backup"])
+    writer = RecordingWriter.open(recorded)
+    with pytest.raises(LocalblurError, match="street holds frames but no journal.jsonl; restore it"):
+        writer.journal(GROUP)
+    writer.close("aborted")
+    assert len(names(recorded)) == 6
+
+
+def test_frames_that_a_damaged_journal_has_forgotten_are_not_removed(recorded):
+    path = left_by_a_kill(recorded) / GROUP / "journal.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]) + b'{"event": "pa')
+    before = path.read_bytes()
+    for action in (recover, RecordingWriter.open):
+        with pytest.raises(LocalblurError, match=r"000002_B\.tif has no line in journal.jsonl, and no kill leaves it"):
+            action(recorded)
+    assert len(names(recorded)) == 6
+    assert path.read_bytes() == before
 
 
 def test_a_damaged_line_in_the_middle_is_an_error_and_nothing_is_removed(recorded):
@@ -364,7 +388,7 @@ def test_verify_notices_a_gap_in_the_numbers(recorded):
     path = recorded / GROUP / "journal.jsonl"
     lines = [line for line in path.read_text().splitlines() if '"index": 1' not in line]
     path.write_text("\n".join(lines) + "\n")
-    checked, problems = verify(recorded)
+    checked, problems = verify(left_by_a_kill(recorded))
     assert checked == 2
     assert problems == ["scenes/street: indices are not 0 to 1 in order"]
 
@@ -374,3 +398,8 @@ def test_nothing_is_opened_for_writing_by_a_reader(recorded):
     Recording.open(recorded).frames(GROUP, 0)
     verify(recorded)
     assert {path: path.stat().st_mtime_ns for path in Path(recorded).rglob("*")} == before
+
+
+def test_free_space_is_that_of_the_nearest_folder_there_is(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    assert space_for(tmp_path / "not" / "yet" / "there") == pytest.approx(free, rel=0.05)
