@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class FrameStore:
-    """Puts bytes on the disk so that a file is there whole or not at all."""
+    """Puts bytes on the disk so that a file is there whole or not at all; used by several threads at once."""
 
     def write(self, path: Path, content: Iterable[memoryview]) -> None:
         """Write buffers of bytes to `<path>.part`, sync it, rename it onto `path`; on failure `.part` is removed."""

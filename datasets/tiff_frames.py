@@ -44,7 +44,9 @@ def split_header(content: bytes, values: npt.NDArray[Any]) -> bytes:
         LocalblurError: if `content` does not end with the values, one after the other.
     """
     start = len(content) - values.nbytes
-    if start <= 0 or content[start:] != values.tobytes():
+    if start <= 0 or not np.array_equal(
+        np.frombuffer(content, np.uint8, offset=start), values.reshape(-1).view(np.uint8)
+    ):
         raise LocalblurError(
             f"tifffile {tifffile.__version__} does not put the {values.nbytes} bytes of a frame of {values.shape}"
             f" {values.dtype} at the end of its {len(content)} byte file; install the version of constraints.txt"

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -222,15 +223,17 @@ def test_a_torn_replacement_leaves_the_old_pair_in_force(recorded, tmp_path):
 
 
 class Watched(FrameStore):
-    """Calls `moment` before, in the middle of and after everything it writes."""
+    """Calls `moment` before, in the middle of and after everything it writes, one file after the other."""
 
     def __init__(self, moment):
         self._moment = moment
+        self._lock = threading.Lock()
 
     def write(self, path, content):
-        self._moment()
-        super().write(path, content)
-        self._moment()
+        with self._lock:
+            self._moment()
+            super().write(path, content)
+            self._moment()
 
     def put(self, file, content):
         self._moment()
@@ -238,6 +241,28 @@ class Watched(FrameStore):
         self._moment()
         super().put(file, content[len(content) // 2 :])
         self._moment()
+
+
+@pytest.mark.parametrize("early", ["B", "S"])
+def test_one_frame_failing_while_the_other_is_being_written_leaves_neither(recorded, early):
+    failed = threading.Event()
+
+    class OneFails(FrameStore):
+        def write(self, path, content):
+            if path.name.endswith(f"{early}.tif"):
+                failed.set()
+                raise OSError(errno.ENOSPC, "No space left on device")
+            assert failed.wait(10)
+            super().write(path, content)
+            assert path.exists()
+
+    writer = RecordingWriter.open(recorded)
+    with pytest.raises(OSError, match="No space left"):
+        commit(writer.journal(GROUP, OneFails()), 7)
+    assert len(frame_names(recorded)) == 6
+    commit(writer.journal(GROUP), 8)
+    writer.close("complete")
+    assert_holds(recorded, [0, 1, 2, 8])
 
 
 @pytest.mark.parametrize("replaces", [None, (1, "blurred")])
