@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.acquisition import optics
-from localblur.acquisition.rig_scenes import FLAT_RADIANCE, Canvas
+from localblur.acquisition.rig_scenes import BRACKET_RADIANCE, FLAT_RADIANCE, Canvas, bracket_factor
 from localblur.acquisition.rig_settings import RigSettings, SceneSettings, resolve_rig
 from localblur.acquisition.rig_truth import RigTruth
 from localblur.acquisition.rig_views import Backdrop, Seen, chart_backdrop, look, scene_backdrop, static_backdrop
@@ -18,8 +18,10 @@ from localblur.datasets.images import FloatArray
 
 __all__ = ["RigSettings", "RigShot", "RigSimulator", "RigTruth", "SceneSettings", "ShotKind", "resolve_rig"]
 
-ShotKind = Literal["scene", "static", "dark", "flat", "chart"]
-_KIND_STREAM: dict[str, int] = {"scene": 1, "static": 2, "dark": 3, "flat": 4, "chart": 5}
+ShotKind = Literal["scene", "static", "dark", "flat", "chart", "bracket"]
+_KIND_STREAM: dict[str, int] = {"scene": 1, "static": 2, "dark": 3, "flat": 4, "chart": 5, "bracket": 6}
+_EVEN_RADIANCE: dict[ShotKind, float] = {"dark": 0.0, "flat": FLAT_RADIANCE, "bracket": BRACKET_RADIANCE}
+"""Kinds of shots before an even field."""
 TOUCHED = 0.01
 """A pixel of which a moving object covered at least this much belongs to the motion mask."""
 _MARGIN_PX = 10
@@ -87,7 +89,8 @@ class RigSimulator:
         Args:
             index: which shot, from 0: the same background in every scene shot, another one in every static shot.
             kind: `scene` (objects move), `static` (nothing does), `dark` (lens caps on), `flat` (an even white
-                field), `chart` (colour chart).
+                field), `chart` (colour chart), `bracket` (an even white field; both exposures are those of the rig
+                times `bracket_factor(index)`).
 
         Raises:
             LocalblurError: if the index is negative or the kind unknown.
@@ -102,8 +105,9 @@ class RigSimulator:
         jitter = rig.exposure_jitter * float(np.clip(rng.standard_normal(), -3, 3)) if kind == "scene" else 0.0
         backdrop = self._backdrop(kind, index)
         seen = self._seen(backdrop, pose, kind, index)
-        to_b = optics.response(rig.camera_B, rig.light_per_ms, rig.exposure_long_ms) * (1 + jitter)
-        to_s = optics.response(rig.camera_S, rig.light_per_ms, rig.exposure_short_ms)
+        factor = bracket_factor(index) if kind == "bracket" else 1.0
+        to_b = optics.response(rig.camera_B, rig.light_per_ms, rig.exposure_long_ms * factor) * (1 + jitter)
+        to_s = optics.response(rig.camera_S, rig.light_per_ms, rig.exposure_short_ms * factor)
         light_b = _record(seen.blurred, to_b, self._vignetting_B)
         light_s = _record(seen.sharp, to_s, self._vignetting_S)
         truth = self._truth(pose, seen, backdrop, to_b, to_s)
@@ -132,7 +136,7 @@ class RigSimulator:
 
     def _backdrop(self, kind: ShotKind, index: int) -> Backdrop | None:
         """The background of a shot; the last one is kept, because all shots of a scene share it."""
-        if kind in ("dark", "flat"):
+        if kind in _EVEN_RADIANCE:
             return None
         key = (kind, 0 if kind == "scene" else index)
         if self._cached is None or self._cached[0] != key:
@@ -149,8 +153,7 @@ class RigSimulator:
 
     def _seen(self, backdrop: Backdrop | None, pose: _Pose, kind: ShotKind, index: int) -> Seen:
         if backdrop is None:
-            level = FLAT_RADIANCE if kind == "flat" else 0.0
-            even = np.full((*self._size, 3), level, np.float32)
+            even = np.full((*self._size, 3), _EVEN_RADIANCE[kind], np.float32)
             return Seen(even, even, even, np.zeros(self._size, np.float32))
         rig = self.rig
         half = rig.exposure_long_ms / 2

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from localblur.acquisition.optics import Points
 from localblur.acquisition.rig_settings import SceneSettings
+from localblur.common.errors import LocalblurError
 from localblur.datasets.images import FloatArray, srgb_decode
 from localblur.datasets.motion_paths import ArcPath
 from localblur.datasets.object_motion import MovingObject
@@ -25,6 +26,26 @@ COLORCHECKER_SRGB = (
 CHART_LEVEL = 0.8
 """Radiance of a perfect white beside the chart."""
 FLAT_RADIANCE = 0.6
+BRACKET_RADIANCE = 0.8
+"""The rig's exposures bring the average channel to 80 % of full scale; the longest of the bracket clips no channel."""
+BRACKET_FACTORS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 0.4, 0.6, 0.85)
+"""Exposures of a bracket relative to the usual ones, at which an even white surface is to be just below full scale."""
+BRACKET_LEVELS = len(BRACKET_FACTORS)
+BRACKET_SHOTS = 2 * BRACKET_LEVELS
+"""Two shots at each level, one after the other: their difference is noise alone."""
+
+
+def bracket_factor(index: int) -> float:
+    """Factor of both exposures in shot `index` of a bracket; after `BRACKET_SHOTS` shots it begins anew.
+
+    Simulated and real cameras take a bracket alike.
+
+    Raises:
+        LocalblurError: if the index is negative.
+    """
+    if index < 0:
+        raise LocalblurError(f"index of a shot must be 0 or more, got {index}")
+    return BRACKET_FACTORS[index % BRACKET_SHOTS // 2]
 
 
 @dataclass(frozen=True)
@@ -149,6 +170,8 @@ class Cast:
         length = canvas.factor * now.uniform(*scene.blur_px)
         rests = now.random() < scene.pause and number != index % len(self._sprites)
         bend, change, turn = now.uniform(-0.8, 0.8), now.uniform(-0.6, 0.6), now.uniform(-1, 1)
+        if scene.steady:
+            bend = change = turn = 0.0
         size = self._sprites[number].shape[0]
         spin = turn * min(0.5, 0.5 * length / (0.35 * size))
         duration = self._exposure_ms

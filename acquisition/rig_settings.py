@@ -123,6 +123,7 @@ class SceneSettings(Settings):
         blur_px: range of the distance an object travels during the long exposure, sensor px.
         coverage: share of the frame that motion touches, roughly.
         pause: probability that an object stands still during a shot; in every shot at least one moves.
+        steady: objects move straight ahead at constant speed and do not turn.
         brightness: level of the background's 99.5th percentile, 1 is full scale of an average channel.
         highlights: number of glints four times brighter than full scale.
     """
@@ -136,6 +137,7 @@ class SceneSettings(Settings):
     blur_px: tuple[float, float] = (8.0, 36.0)
     coverage: float = Field(default=0.15, gt=0, le=0.7)
     pause: float = Field(default=0.15, ge=0, le=1)
+    steady: bool = False
     brightness: float = Field(default=0.85, gt=0, le=4)
     highlights: int = Field(default=0, ge=0, le=50)
 

@@ -78,8 +78,8 @@ def test_a_missing_texture_folder_is_one_line(tmp_path: Path) -> None:
 def test_impossible_shots_are_refused(moving: tuple[RigSimulator, RigShot]) -> None:
     with pytest.raises(LocalblurError, match="0 or more, got -1"):
         moving[0].shot(-1)
-    with pytest.raises(LocalblurError, match="one of scene, static, dark, flat, chart, got 'bracket'"):
-        moving[0].shot(0, "bracket")  # type: ignore[arg-type]
+    with pytest.raises(LocalblurError, match="one of scene, static, dark, flat, chart, bracket, got 'movie'"):
+        moving[0].shot(0, "movie")  # type: ignore[arg-type]
 
 
 def test_a_shot_depends_on_settings_kind_and_index_alone(moving: tuple[RigSimulator, RigShot]) -> None:
