@@ -1,24 +1,20 @@
-"""Which exposures to use: where the short one lies in the long one, and advice from a measured transmittance."""
+"""Which exposures to use: where the short one lies in the long one, a bracket, advice from a measured transmittance."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
-from localblur.acquisition.transmittance import Transmittance, measure_transmittance
+from localblur.acquisition.transmittance import Transmittance
 from localblur.common.errors import LocalblurError
-
-__all__ = [
-    "Advice",
-    "Alignment",
-    "Transmittance",
-    "advise",
-    "measure_transmittance",
-    "middle_offset_ms",
-    "trigger_delay_ms",
-]
 
 Alignment = Literal["start", "centre", "end"]
 """Which moment the two exposures share."""
+
+BRACKET_FACTORS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 0.4, 0.6, 0.85)
+"""Exposures of a bracket relative to the usual ones, at which an even white surface is to be just below full scale."""
+BRACKET_LEVELS = len(BRACKET_FACTORS)
+BRACKET_SHOTS = 2
+"""Shots at each level, one after the other: their difference is noise alone."""
 
 LEVEL_LIMIT_STOPS = 0.1
 SPREAD_LIMIT = 0.03
@@ -28,6 +24,19 @@ SHARP_MOTION_PX = 0.5
 """Motion during the short exposure up to which its frame counts as sharp."""
 FILTER_STEP = 0.1
 """Neutral density filters are sold in such steps of optical density."""
+
+
+def bracket_factor(index: int) -> float:
+    """Factor of both exposures in shot `index` of a bracket, for simulated and real cameras alike.
+
+    `BRACKET_SHOTS` shots at each of the `BRACKET_FACTORS` in turn, and then from the start.
+
+    Raises:
+        LocalblurError: if the index is negative.
+    """
+    if index < 0:
+        raise LocalblurError(f"index of a shot must be 0 or more, got {index}")
+    return BRACKET_FACTORS[index // BRACKET_SHOTS % BRACKET_LEVELS]
 
 
 def trigger_delay_ms(

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.acquisition import optics
-from localblur.acquisition.rig_scenes import BRACKET_RADIANCE, FLAT_RADIANCE, Canvas, bracket_factor
+from localblur.acquisition.exposure import bracket_factor
+from localblur.acquisition.rig_scenes import BRACKET_RADIANCE, FLAT_RADIANCE, Canvas
 from localblur.acquisition.rig_settings import RigSettings, SceneSettings, resolve_rig
 from localblur.acquisition.rig_truth import RigTruth
 from localblur.acquisition.rig_views import Backdrop, Seen, chart_backdrop, look, scene_backdrop, static_backdrop

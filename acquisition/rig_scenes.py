@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from localblur.acquisition.optics import Points
 from localblur.acquisition.rig_settings import SceneSettings
-from localblur.common.errors import LocalblurError
 from localblur.datasets.images import FloatArray, srgb_decode
 from localblur.datasets.motion_paths import ArcPath
 from localblur.datasets.object_motion import MovingObject
@@ -28,24 +27,6 @@ CHART_LEVEL = 0.8
 FLAT_RADIANCE = 0.6
 BRACKET_RADIANCE = 0.8
 """The rig's exposures bring the average channel to 80 % of full scale; the longest of the bracket clips no channel."""
-BRACKET_FACTORS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 0.4, 0.6, 0.85)
-"""Exposures of a bracket relative to the usual ones, at which an even white surface is to be just below full scale."""
-BRACKET_LEVELS = len(BRACKET_FACTORS)
-BRACKET_SHOTS = 2 * BRACKET_LEVELS
-"""Two shots at each level, one after the other: their difference is noise alone."""
-
-
-def bracket_factor(index: int) -> float:
-    """Factor of both exposures in shot `index` of a bracket; after `BRACKET_SHOTS` shots it begins anew.
-
-    Simulated and real cameras take a bracket alike.
-
-    Raises:
-        LocalblurError: if the index is negative.
-    """
-    if index < 0:
-        raise LocalblurError(f"index of a shot must be 0 or more, got {index}")
-    return BRACKET_FACTORS[index % BRACKET_SHOTS // 2]
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class _View:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Usable blocks: log ratio (N, 3), terms of the field (N, 5), log colour against white (N, 2); median light (3,)."""
+    """Usable blocks: log ratio (N, 3), field terms (N, 5), log colour against white (N, 2); median light (3,)."""
 
     log_ratio: _Array
     field: _Array
