@@ -7,8 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from localblur.acquisition import optics
+from localblur.acquisition.exposure import BRACKET_FACTORS, BRACKET_LEVELS, BRACKET_SHOTS, bracket_factor
 from localblur.acquisition.rig import RigSettings, RigShot, RigSimulator, RigTruth, SceneSettings, resolve_rig
-from localblur.acquisition.rig_scenes import CHART_LEVEL, COLORCHECKER_SRGB
+from localblur.acquisition.rig_scenes import BRACKET_RADIANCE, CHART_LEVEL, COLORCHECKER_SRGB
 from localblur.acquisition.sensor import mosaic
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import validate
@@ -274,6 +275,51 @@ def test_the_chart_shows_the_published_colours() -> None:
     radiance = ((truth.clean_sharp[y, x] - truth.offset_S) / shade[:, None]) @ np.linalg.inv(matrix).T
     expected = CHART_LEVEL * srgb_decode(np.array(COLORCHECKER_SRGB) / 255)
     np.testing.assert_allclose(radiance, expected, atol=0.004)
+
+
+def test_a_bracket_is_one_even_field_at_growing_exposures() -> None:
+    made = simulator("nd")
+    span = made.white_level["B"] - made.black_level["B"]
+    levels = []
+    for index in range(BRACKET_LEVELS * BRACKET_SHOTS):
+        shot = made.shot(index, "bracket")
+        middle = shot.clean_blurred[100:140, 140:180], shot.truth.clean_sharp[100:140, 140:180]
+        levels.append([image.mean(axis=(0, 1)) for image in middle])
+        assert max(image.max() for image in (shot.clean_blurred, shot.truth.clean_sharp)) < 0.95
+        assert not shot.truth.motion_mask.any()
+        assert abs(float((shot.raw_B - 64 - span * mosaic(shot.clean_blurred)).mean())) < 0.5
+    factors = [bracket_factor(index) for index in range(len(levels))]
+    offsets = np.stack([made.shot(0, "dark").truth.offset_B, made.shot(0, "dark").truth.offset_S])
+    light = np.array(levels) - offsets
+    np.testing.assert_allclose(
+        light / np.array(factors)[:, None, None], np.broadcast_to(light[-1] / 0.85, light.shape), rtol=1e-3
+    )
+    first, second = made.shot(0, "bracket"), made.shot(1, "bracket")
+    assert (first.raw_B != second.raw_B).mean() > 0.5
+    np.testing.assert_array_equal(first.truth.clean_sharp, second.truth.clean_sharp)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_simulated_camera_clips_in_its_bracket(seed: int) -> None:
+    for preset in ("nd", "gain"):
+        rig = resolve_rig(seed=seed, preset=preset)  # type: ignore[arg-type]
+        for camera, exposure_ms in ((rig.camera_B, rig.exposure_long_ms), (rig.camera_S, rig.exposure_short_ms)):
+            white = optics.response(camera, rig.light_per_ms, exposure_ms) @ np.full(3, BRACKET_RADIANCE)
+            assert 0.6 < white.max() * BRACKET_FACTORS[-1] < 0.9
+            assert white.min() * BRACKET_FACTORS[0] > 0.012
+
+
+def test_steady_objects_go_straight_at_constant_speed() -> None:
+    scene = {"objects": 3, "blur_px": (20, 20), "pause": 0}
+    steady, free = simulator(steady=True, **scene), simulator(**scene)
+    for made, bent in ((steady, False), (free, True)):
+        backdrop = made._backdrop("scene", 0)
+        assert backdrop is not None and backdrop.cast is not None
+        for moving_object in backdrop.cast.objects(2):
+            poses = np.array([moving_object.path.pose(time) for time in (-10.0, 0.0, 10.0)])
+            steps = np.diff(poses, axis=0)
+            assert (np.abs(steps[1] - steps[0]).max() > 0.1) == bent
+            assert bent or np.hypot(*steps[0, :2]) == pytest.approx(20)
 
 
 @pytest.mark.parametrize(("alignment", "offset_ms"), [("start", -9.0), ("centre", 0.0), ("end", 9.0)])
