@@ -129,7 +129,7 @@ def test_the_stated_error_is_the_scatter_between_brackets() -> None:
     gains = [(each.gain_dn_per_e - GAIN) / each.gain_error for each in found]
     reads = [(each.read_noise_e - READ_E) / each.read_noise_error for each in found]
     assert 0.6 < np.sqrt(np.mean(np.square(gains))) < 1.5
-    assert np.sqrt(np.mean(np.square(reads))) < 1.5  # the error also covers a black level that is half a DN off
+    assert 0.4 < np.sqrt(np.mean(np.square(reads))) < 1.5  # the error also covers a black level that is half a DN off
 
 
 def test_texture_vignetting_unlike_pixels_and_flicker_do_not_count() -> None:
@@ -152,6 +152,7 @@ def test_saturated_spots_and_an_insect_in_one_frame_do_not_count() -> None:
     found = estimate_photon_transfer(levels, camera(), exposures_ms=EXPOSURES_MS)
     assert found.gain_dn_per_e == pytest.approx(GAIN, rel=0.02)
     assert found.read_noise_e == pytest.approx(READ_E, rel=0.15)
+    assert found.linearity_percent is None  # all but one level have saturated pixels
 
 
 def test_more_frames_per_level_tell_more() -> None:

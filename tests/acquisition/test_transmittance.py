@@ -140,6 +140,17 @@ def test_a_shift_and_moving_spots_hardly_matter() -> None:
     np.testing.assert_allclose(found.densities, 1.0, atol=0.004)
 
 
+def test_unlike_sensors_agree_on_white_before_a_coloured_scene_with_a_gray_card() -> None:
+    crosstalk = np.array([[0.92, 0.06, 0.02], [0.01, 0.96, 0.03], [0.0, 0.08, 0.92]])
+    picture = scene(4) * (1.3, 1.0, 0.6)
+    picture[80:150, 120:210] = 0.7
+    blurred = picture @ crosstalk.T
+    found = measure(counts(bayer(blurred)), counts(bayer(picture)))
+    np.testing.assert_allclose(found.densities, 1.0, atol=0.004)
+    plain = -np.log10(blurred.mean(axis=(0, 1)) / picture.mean(axis=(0, 1)))
+    assert np.abs(plain).max() > 0.012
+
+
 def test_saturated_spots_are_left_out_and_counted() -> None:
     picture = scene()
     expected = measure(counts(bayer(picture)), counts(bayer(picture)))
