@@ -1,7 +1,7 @@
 """What worker processes do for `align-dataset`: fit and check static pairs, align pairs and leave them as parts."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ from localblur.alignment.blur_masks import MaskSettings, pair_mask
 from localblur.alignment.calibration import RigCalibration, StaticFit, calibrate, fit_static_pair
 from localblur.alignment.displacement import valid_box
 from localblur.alignment.inputs import CHART, STATIC, PairInput
-from localblur.alignment.pair import AlignedPair, align_pair
+from localblur.alignment.judge import JudgedPair, judge_pair
+from localblur.alignment.pair import align_pair
 from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
-from localblur.alignment.quality import QualitySettings, decide, measure_quality
+from localblur.alignment.quality import QualitySettings, measure_quality
 from localblur.alignment.radiometry import LinearImage
 from localblur.alignment.rendering import (
     Rendering,
@@ -106,26 +107,18 @@ def run_align_task(task: AlignTask) -> AlignedPart:
     Side outputs come first, so a part means that all of them exist: a run is only continued with the same ones asked.
     """
     captured = task.source.read(task.group, task.pair)
-    aligned = align_pair(captured, task.rig.calibration, task.settings.alignment)
-    quality = measure_quality(aligned, task.settings.quality)
-    verdict, reasons = decide(quality, task.settings.quality)
-    pair = _stored_pair(task, captured, aligned, quality, verdict, reasons)
+    judged = judge_pair(captured, task.rig.calibration, task.settings.alignment, task.settings.quality)
+    pair = _stored_pair(task, captured, judged)
     if task.report is not None:
-        pictures = pair_pictures(captured, aligned, pair.mask, task.rig.rendering)
+        pictures = pair_pictures(captured, judged.aligned, pair.mask, task.rig.rendering)
         save_pictures(task.report, task.scene, task.pair, pictures)
     if task.displacement is not None:
-        save_displacement(field_path(task.displacement, task.scene, task.pair), aligned.positions)
-    return AlignedPart(write_part(task.parts, pair, task.split), verdict, reasons)
+        save_displacement(field_path(task.displacement, task.scene, task.pair), judged.aligned.positions)
+    return AlignedPart(write_part(task.parts, pair, task.split), pair.info.verdict, pair.info.reasons)
 
 
-def _stored_pair(
-    task: AlignTask,
-    captured: CapturedPair,
-    aligned: AlignedPair,
-    quality: Mapping[str, float],
-    verdict: Verdict,
-    reasons: str,
-) -> Pair:
+def _stored_pair(task: AlignTask, captured: CapturedPair, judged: JudgedPair) -> Pair:
+    aligned, verdict, reasons = judged.aligned, judged.verdict, judged.reasons
     rendered = [task.rig.rendering.apply(light) for light in (aligned.blurred, aligned.sharp)]
     mask = None
     if task.settings.masks == "pair":
@@ -144,7 +137,7 @@ def _stored_pair(
             exposure_long_ms=captured.exposure_long_ms,
             exposure_short_ms=captured.exposure_short_ms,
             valid_box=box if box[2] > box[0] else None,
-            quality=dict(quality),
+            quality=judged.quality,
             verdict=verdict,
             reasons=reasons,
         ),

@@ -16,10 +16,12 @@ from localblur.alignment.tiles import TileResiduals, measure_tiles
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import FloatArray
 
-REFINEMENTS: dict[str, int | None] = {"cubic": 3, "affine": 1, "translation": 0, "none": None}
+REFINEMENTS: dict[str, int | None] = {"cubic": 3, "quadratic": 2, "affine": 1, "translation": 0, "none": None}
 """What may be fitted on the pair itself, and the degree of its polynomial."""
 
 CALIBRATED_LADDER = ("affine", "translation", "none")
+BUMPED_REFINEMENT = "quadratic"
+"""A lens distortion looked at from elsewhere changes by its derivative, which is one degree below the cubic field."""
 UNCALIBRATED_LADDER = ("cubic", "affine", "translation", "none")
 
 
@@ -58,7 +60,8 @@ def align_pair(captured: CapturedPair, calibration: RigCalibration | None, setti
     """Align one pair.
 
     The refinement starts with the richest model and falls back to a simpler one while the tiles that stood still do
-    not carry enough information to determine it.
+    not carry enough information to determine it. A pair far from the calibration (the rig was bumped) gets a richer
+    one, if there is enough information for it.
 
     Args:
         captured: both images in linear light, of one size.
@@ -77,10 +80,22 @@ def align_pair(captured: CapturedPair, calibration: RigCalibration | None, setti
         )
     for refinement in CALIBRATED_LADDER if calibration else UNCALIBRATED_LADDER:
         aligned = _attempt(captured, calibration, refinement, settings)
-        degree = REFINEMENTS[refinement]
-        if degree is None or aligned.tiles.field_uncertainty_px(degree, width, height) <= settings.max_uncertainty_px:
+        if _determined(aligned, settings):
             break
+    if calibration is not None and aligned.drift_px > settings.bumped_px:
+        richer = _attempt(captured, calibration, BUMPED_REFINEMENT, settings)
+        if _determined(richer, settings):
+            return richer
     return aligned
+
+
+def _determined(aligned: AlignedPair, settings: AlignmentSettings) -> bool:
+    """The information test: whether the tiles that stood still determine what was fitted."""
+    degree = REFINEMENTS[aligned.refinement]
+    if degree is None:
+        return True
+    field = aligned.field
+    return aligned.tiles.field_uncertainty_px(degree, field.width, field.height) <= settings.max_uncertainty_px
 
 
 def _attempt(

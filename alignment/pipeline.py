@@ -22,11 +22,14 @@ class AlignmentSettings(Settings):
         rig_degree: degree of the rig's displacement field.
         max_uncertainty_px: a refinement whose predicted standard deviation somewhere in the frame is larger falls back
             to a simpler one.
+        bumped_px: a pair whose field lies further than this from the calibration was taken by a rig that was bumped
+            since; a shift and a turn no longer describe the difference.
         min_static_correlation: a static pair that correlates less after registration is not used.
     """
 
     rig_degree: int = Field(default=3, ge=1, le=5)
     max_uncertainty_px: float = Field(default=0.1, gt=0)
+    bumped_px: float = Field(default=2.0, gt=0)
     min_static_correlation: float = Field(default=0.7, ge=0, le=1)
     radiometry: RadiometrySettings = RadiometrySettings()
     registration: RegistrationSettings = RegistrationSettings()

@@ -1,20 +1,18 @@
-"""Quality measures of an aligned pair, and the verdict with its reasons in words."""
+"""Quality measures of an aligned pair, and the limits of the verdict."""
 
-import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from pydantic import Field
 
+from localblur.alignment.motion_check import MotionCheckSettings, check_motion
 from localblur.alignment.pair import REFINEMENTS, AlignedPair
 from localblur.alignment.parallax import ParallaxSettings, find_parallax
 from localblur.alignment.registration_level import luma, stabilised
 from localblur.alignment.robust import Vector, correlation
 from localblur.common.settings import Settings
 from localblur.datasets.images import srgb_encode
-from localblur.datasets.pair import Verdict
 
 
 class QualitySettings(Settings):
@@ -34,8 +32,8 @@ class QualitySettings(Settings):
         max_rejected: share of rejected pairs above which the command ends with exit code 3.
     """
 
-    min_correlation: float = 0.7
-    min_usable_tiles: float = 0.08
+    min_correlation: float = 0.5
+    min_usable_tiles: float = 0.15
     max_residual_p50_px: float = 0.15
     max_residual_p95_px: float = 0.4
     min_static_psnr_db: float = 25.0
@@ -48,6 +46,7 @@ class QualitySettings(Settings):
     min_refinement: str = Field(default="translation", pattern="^(affine|translation|none)$")
     max_rejected: float = Field(default=0.5, ge=0, le=1)
     parallax: ParallaxSettings = ParallaxSettings()
+    motion: MotionCheckSettings = MotionCheckSettings()
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,25 @@ MEASURES: dict[str, Measure] = {
     "moving": Measure("moving", "share", "pixels that differ by more than noise"),
     "gain": Measure("gain", "x", "brightness factor applied to the blurred image"),
     "drift_px": Measure("drift", "px", "mean distance of the pair's field from the rig calibration"),
-    "refinement_degree": Measure("refinement", "degree", "3 cubic, 1 affine, 0 translation, -1 none"),
+    "refinement_degree": Measure(
+        "refinement", "degree", "what the pair had texture for: 3 cubic, 2 quadratic, 1 affine, 0 translation, -1 none"
+    ),
     "calibrated": Measure(
         "calibrated", "flag", "whether a rig calibration was used; otherwise fitted on the pair itself"
     ),
     "parallax": Measure("parallax", "share", "moving tiles that re-appear unblurred but shifted"),
     "parallax_tiles": Measure("parallax tiles", "tiles", "how many tiles that is"),
     "parallax_px": Measure("parallax shift", "px", "their median shift"),
+    "unexplained": Measure("unexplained", "share", "of the difference, by motion blur of the sharp picture"),
+    "unexplained_reverse": Measure("unexplained reverse", "share", "the same by motion blur of the blurred picture"),
+    "one_sided": Measure("one-sided", "share", "of the difference that does not cancel: things appear or vanish"),
+    "mirrored": Measure(
+        "mirrored", "flag", "whether a mirrored blurred picture fits better (only asked when rejected)"
+    ),
+    "exchanged": Measure(
+        "exchanged", "flag", "whether the exchanged pictures fit better (asked of pairs off the calibration)"
+    ),
+    "exposure_ratio": Measure("exposures", "x", "the long exposure time over the short one"),
 }
 
 
@@ -89,6 +100,9 @@ def measure_quality(aligned: AlignedPair, settings: QualitySettings) -> dict[str
     considered = int(aligned.tiles.considered.sum())
     common = aligned.tiles.shift_px[aligned.tiles.usable].mean(0) if lengths.size else np.full(2, np.nan)
     parallax = find_parallax(aligned.sharp, aligned.blurred, aligned.moving, usable, settings.parallax)
+    motion = check_motion(
+        aligned.sharp, aligned.blurred, aligned.moving, aligned.valid, aligned.saturated, settings.motion
+    )
     degree = REFINEMENTS[aligned.refinement]
     return {
         "usable_tiles": lengths.size / considered if considered else 0.0,
@@ -106,6 +120,12 @@ def measure_quality(aligned: AlignedPair, settings: QualitySettings) -> dict[str
         "parallax": parallax.share,
         "parallax_tiles": float(parallax.shifted),
         "parallax_px": parallax.shift_px,
+        "unexplained": motion.unexplained,
+        "unexplained_reverse": motion.reverse,
+        "one_sided": motion.one_sided,
+        "mirrored": 0.0,
+        "exchanged": 0.0,
+        "exposure_ratio": float("nan"),
     }
 
 
@@ -119,106 +139,6 @@ def static_psnr(aligned: AlignedPair) -> float:
         return float("nan")
     error = srgb_encode(aligned.blurred[static]) - srgb_encode(aligned.sharp[static])
     return float(-10 * np.log10(np.mean(error.astype(np.float64) ** 2) + 1e-12))
-
-
-def decide(quality: Mapping[str, float], settings: QualitySettings) -> tuple[Verdict, str]:
-    """Accept or reject; the reasons are words with the value, its limit, and what it means. A NaN rejects."""
-    for rules in (FUNDAMENTAL_RULES, RULES):
-        reasons = [reason for rule in rules if (reason := rule(quality, settings))]
-        if reasons:
-            return Verdict.REJECT, "; ".join(reasons)
-    return Verdict.ACCEPT, ""
-
-
-Rule = Callable[[Mapping[str, float], QualitySettings], str]
-
-
-def _same_scene(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    value = quality["correlation"]
-    if value >= limits.min_correlation:
-        return ""
-    return (
-        f"the two pictures do not match (correlation {value:.2f}, limit {limits.min_correlation}):"
-        " different scenes, a mirrored camera, or no texture at all"
-    )
-
-
-def _parallax(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    share = quality["parallax"]
-    if share <= limits.max_parallax or quality["parallax_tiles"] < limits.min_parallax_tiles:
-        return ""
-    return (
-        f"parallax or late trigger: {share:.0%} of moving tiles re-appear shifted by {quality['parallax_px']:.1f} px"
-        f" (limit {limits.max_parallax:.0%})"
-    )
-
-
-def _texture(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    value = quality["usable_tiles"]
-    if value >= limits.min_usable_tiles:
-        return ""
-    return (
-        f"only {value:.0%} of the tiles stood still and have texture (limit {limits.min_usable_tiles:.0%}):"
-        " the alignment cannot be checked"
-    )
-
-
-def _refinement(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    lowest = REFINEMENTS[limits.min_refinement]
-    if quality["refinement_degree"] >= (-1 if lowest is None else lowest):
-        return ""
-    return f"too little texture to refine the alignment on this pair (required: {limits.min_refinement})"
-
-
-def _residual(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    for name, limit in (
-        ("residual_p50_px", limits.max_residual_p50_px),
-        ("residual_p95_px", limits.max_residual_p95_px),
-    ):
-        if quality[name] > limit:
-            return f"misaligned: {MEASURES[name].title} is {quality[name]:.2f} px (limit {limit} px)"
-    return ""
-
-
-def _drift(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    value = quality["drift_px"]
-    if value <= limits.max_drift_px:
-        return ""
-    return f"{value:.1f} px away from the calibration (limit {limits.max_drift_px} px): the rig was bumped, recalibrate"
-
-
-def _saturated(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    value = quality["saturated"]
-    if value <= limits.max_saturated:
-        return ""
-    return f"{value:.0%} of the pixels are saturated (limit {limits.max_saturated:.0%}): expose less"
-
-
-def _brightness(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    if not 1 / limits.max_gain <= quality["gain"] <= limits.max_gain:
-        return f"brightness differs by a factor of {quality['gain']:.2f} (limit {limits.max_gain})"
-    return ""
-
-
-def _moving(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    value = quality["moving"]
-    if value <= limits.max_moving:
-        return ""
-    shown = "nothing is left to measure" if math.isnan(value) else f"{value:.0%} of the pixels differ"
-    return f"{shown} (limit {limits.max_moving:.0%}): nearly all of the picture moved or is misaligned"
-
-
-def _noise(quality: Mapping[str, float], limits: QualitySettings) -> str:
-    value = quality["static_psnr_db"]
-    if not value < limits.min_static_psnr_db:
-        return ""
-    return f"static PSNR is {value:.1f} dB (limit {limits.min_static_psnr_db} dB)"
-
-
-FUNDAMENTAL_RULES: tuple[Rule, ...] = (_saturated, _same_scene)
-"""If one of these applies, the other measures mean nothing."""
-
-RULES: tuple[Rule, ...] = (_parallax, _texture, _refinement, _residual, _drift, _brightness, _moving, _noise)
 
 
 def _percentile(values: Vector, share: float) -> float:

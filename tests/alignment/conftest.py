@@ -1,16 +1,25 @@
-"""A synthetic rig in closed form: textures are sums of waves, so both cameras see them exactly, not resampled."""
+"""Two rigs to test alignment with.
+
+The synthetic one is in closed form: textures are sums of waves, so both cameras see them exactly, not resampled. The
+simulated one is the rig simulator of `acquisition`: photographs, lenses, Bayer sensors, noise.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from localblur.acquisition.rig import RigShot, RigSimulator, RigTruth
+from localblur.acquisition.rig_settings import RigSettings, SceneSettings
+from localblur.acquisition.sensor import read_out
+from localblur.alignment.calibration import RigCalibration, calibrate, fit_static_pair
 from localblur.alignment.displacement import PolynomialField, monomials
-from localblur.alignment.pipeline import CapturedPair
-from localblur.alignment.radiometry import LinearImage
+from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
+from localblur.alignment.radiometry import LinearImage, raw_image
 from localblur.datasets.images import from_unit, srgb_encode, write_image
 
 Array = npt.NDArray[Any]
@@ -171,3 +180,81 @@ def shots(rig: SyntheticRig) -> dict[str, SyntheticShot]:
         "static1": rig.shot(901, moving=False),
         "moving": rig.shot(1, drift_px=(0.4, -0.3), gain=1.03),
     }
+
+
+@dataclass(frozen=True)
+class SimulatedRig:
+    """A rig of the simulator, and what alignment sees of its shots."""
+
+    settings: RigSettings
+
+    def shot(self, scene: SceneSettings, index: int = 0) -> RigShot:
+        """One shot of a scene in which objects move."""
+        return RigSimulator(self.settings, scene).shot(index)
+
+    def static_pairs(self, count: int = 3) -> list[CapturedPair]:
+        """Static pairs as `capture --calibrate static` records them."""
+        simulator = RigSimulator(self.settings, SceneSettings(seed=5))
+        shots = [simulator.shot(index, "static") for index in range(count)]
+        return [self.captured(shot.raw_B, shot.raw_S) for shot in shots]
+
+    def calibration(self, count: int = 3) -> RigCalibration:
+        """The calibration from `count` static pairs."""
+        settings = AlignmentSettings()
+        return calibrate([fit_static_pair(pair, settings) for pair in self.static_pairs(count)], settings)
+
+    def captured(self, raw_blurred: Array, raw_sharp: Array) -> CapturedPair:
+        """A pair of raw frames in linear light."""
+        rig, settings = self.settings, AlignmentSettings().radiometry
+        images = [
+            raw_image(raw, rig.bayer, rig.black_level, rig.white_level, settings) for raw in (raw_blurred, raw_sharp)
+        ]
+        return CapturedPair("simulated", images[0], images[1])
+
+    def reread(self, blurred: Array, sharp: Array, seed: int) -> CapturedPair:
+        """Read both sensors out anew for other light (H, W, 3) on them, black at 0."""
+        rng = np.random.default_rng([seed, 77])
+        lights = [np.maximum(light, 0).astype(np.float32) for light in (blurred, sharp)]
+        return self.captured(
+            read_out(lights[0], self.settings.camera_B, self.settings, rng),
+            read_out(lights[1], self.settings.camera_S, self.settings, rng),
+        )
+
+
+def light_of(shot: RigShot) -> tuple[Array, Array]:
+    """The light on sensors B and S without noise and black offset, (H, W, 3) each."""
+    truth = shot.truth
+    return shot.clean_blurred - truth.offset_B.astype(np.float32), truth.clean_sharp - truth.offset_S.astype(np.float32)
+
+
+def moved(light: Array, shift_px: Array) -> Array:
+    """Light (H, W, 3) looked at `shift_px` (H, W, 2) away."""
+    height, width = light.shape[:2]
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1)
+    positions = (grid + shift_px).astype(np.float32)
+    return np.asarray(cv2.remap(light, positions, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE))
+
+
+def static_error_px(positions: Array, truth: RigTruth) -> tuple[float, float]:
+    """Mean and 95 % quantile of the displacement error over unsaturated pixels where nothing moved, off the border."""
+    saturated = cv2.dilate((truth.clean_sharp.max(-1) > 0.97).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    counted = truth.valid & ~truth.motion_mask & ~saturated
+    counted[:12], counted[-12:], counted[:, :12], counted[:, -12:] = False, False, False, False
+    error = np.linalg.norm(positions - truth.displacement, axis=-1)[counted]
+    return float(error.mean()), float(np.percentile(error, 95))
+
+
+@dataclass(frozen=True)
+class RigTools:
+    """What tests on simulated rigs share."""
+
+    rig: type[SimulatedRig] = SimulatedRig
+    light_of: Any = staticmethod(light_of)
+    moved: Any = staticmethod(moved)
+    static_error_px: Any = staticmethod(static_error_px)
+
+
+@pytest.fixture(scope="session")
+def rig_tools() -> RigTools:
+    """Simulated rigs and how to judge what was made of their pairs."""
+    return RigTools()

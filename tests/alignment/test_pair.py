@@ -9,11 +9,13 @@ import pytest
 
 from localblur.alignment.calibration import calibrate, fit_static_pair, looks_mirrored
 from localblur.alignment.inputs import open_input
+from localblur.alignment.judge import judge_pair
 from localblur.alignment.pair import align_pair
 from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
-from localblur.alignment.quality import MEASURES, QualitySettings, decide, measure_quality
+from localblur.alignment.quality import MEASURES, QualitySettings, measure_quality
 from localblur.alignment.radiometry import LinearImage
 from localblur.alignment.registration_level import stabilised_luma
+from localblur.alignment.rules import decide
 from localblur.common.errors import LocalblurError
 from localblur.datasets.pair import Verdict
 
@@ -37,9 +39,8 @@ def mirrored(image: LinearImage) -> LinearImage:
 
 
 def judged(captured: CapturedPair, calibration: Any) -> tuple[Any, Verdict, str]:
-    aligned = align_pair(captured, calibration, SETTINGS)
-    verdict, reasons = decide(measure_quality(aligned, LIMITS), LIMITS)
-    return aligned, verdict, reasons
+    judged = judge_pair(captured, calibration, SETTINGS, LIMITS)
+    return judged.aligned, judged.verdict, judged.reasons
 
 
 def test_pictures_of_different_size_are_refused() -> None:
@@ -148,13 +149,20 @@ def test_mirrored_camera_is_rejected(known: bool, shots: dict[str, Any], calibra
     captured = replace(captured, blurred=mirrored(captured.blurred))
     _, verdict, reasons = judged(captured, calibration if known else None)
     assert verdict is Verdict.REJECT
-    assert "do not match" in reasons
+    assert reasons.startswith("mirrored: ")
+
+
+def test_exposure_times_give_swapped_cameras_away(shots: dict[str, Any], calibration: Any) -> None:
+    captured = replace(shots["moving"].captured(), exposure_long_ms=2.0, exposure_short_ms=20.0)
+    _, verdict, reasons = judged(captured, calibration)
+    assert verdict is Verdict.REJECT
+    assert reasons.startswith("cameras swapped: the sharp picture was exposed 10 times as long")
 
 
 def test_parallax_is_rejected_with_the_right_reason(rig: Any, calibration: Any) -> None:
     _, verdict, reasons = judged(rig.shot(4, moving=False, parallax_px=4.0).captured(), calibration)
     assert verdict is Verdict.REJECT
-    assert reasons.startswith("parallax or late trigger")
+    assert reasons.startswith("parallax: ")
     assert " 4.0 px" in reasons or " 3.9 px" in reasons or " 4.1 px" in reasons
 
 
@@ -177,12 +185,17 @@ def good_measures(shots: dict[str, Any], calibration: Any) -> dict[str, float]:
         ("refinement_degree", -1.0, "too little texture to refine"),
         ("residual_p50_px", 0.5, "residual p50 is 0.50 px"),
         ("residual_p95_px", 0.9, "residual p95 is 0.90 px"),
-        ("drift_px", 50.0, "the rig was bumped"),
+        ("drift_px", 50.0, "rig bumped: the pair lies 50.0 px from the calibration"),
         ("gain", 3.0, "factor of 3.00"),
         ("gain", 0.3, "factor of 0.30"),
         ("moving", 0.95, "95% of the pixels differ"),
         ("moving", float("nan"), "nothing is left to measure"),
         ("static_psnr_db", 18.0, "static PSNR is 18.0 dB"),
+        ("mirrored", 1.0, "mirrored: "),
+        ("exchanged", 1.0, "cameras swapped: only the exchanged pictures fit"),
+        ("exposure_ratio", 0.1, "cameras swapped: the sharp picture was exposed 10 times as long"),
+        ("unexplained", 2.0, "cameras swapped: motion blur of the sharp picture leaves"),
+        ("one_sided", 1.0, "late trigger: "),
     ],
 )
 def test_each_limit_has_its_reason(measure: str, value: float, reason: str, good_measures: dict[str, float]) -> None:
