@@ -29,6 +29,14 @@ def test_a_black_picture_is_no_chart():
     assert find_chart(np.zeros((200, 300, 3), np.float32)) is None
 
 
+def test_squares_of_other_colours_are_no_chart(rng):
+    light, _ = picture()
+    for index, color in enumerate(srgb_decode(rng.permutation(CHART_SRGB) / 255)):
+        y, x = CORNER_PX + PITCH_PX * (index // 6), CORNER_PX + PITCH_PX * (index % 6)
+        light[y : y + PATCH_PX, x : x + PATCH_PX] = color
+    assert find_chart(light) is None
+
+
 @pytest.mark.parametrize("exposure", [0.02, 0.8])
 @pytest.mark.parametrize("gains", [(1.0, 1.0, 1.0), (0.45, 1.0, 0.6)])
 def test_patches_are_found_in_their_order_whatever_balance_and_exposure(gains, exposure):
