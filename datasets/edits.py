@@ -190,8 +190,7 @@ class EditsWriter:
         self._mutex = threading.Lock()
         self._file: io.FileIO | None = None
         self.folder = edits_folder(path)
-        self.folder.mkdir(exist_ok=True)
-        self._lock = FolderLock(self.folder, "edited")
+        self._lock = lock_edits(path)
         try:
             journal = read_edits(path)
             check_identity(path, journal, identity)
@@ -274,6 +273,18 @@ class EditsWriter:
         self._file = edits_path(self.path).open("ab", buffering=0)
         self._file.truncate(self._size)  # a torn last line goes
         return self._file
+
+
+def lock_edits(path: Path) -> FolderLock:
+    """Make the edits folder of the pairs file `path` and lock it; a second one is refused."""
+    folder = edits_folder(path)
+    folder.mkdir(exist_ok=True)
+    try:
+        return FolderLock(folder, "edited")
+    except LocalblurError as error:
+        raise LocalblurError(
+            f"{path} is being edited by another process; close that view-dataset first, or look with --read-only"
+        ) from error
 
 
 def release_folder(folder: Path, lock: FolderLock) -> None:

@@ -15,8 +15,16 @@ import numpy as np
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import ensure_space
-from localblur.common.locking import LOCK_NAME, FolderLock
-from localblur.datasets.edits import EditsJournal, edits_folder, edits_path, read_edits, release_folder, sync_folder
+from localblur.common.locking import LOCK_NAME
+from localblur.datasets.edits import (
+    EditsJournal,
+    edits_folder,
+    edits_path,
+    lock_edits,
+    read_edits,
+    release_folder,
+    sync_folder,
+)
 from localblur.datasets.edits_overlay import EditsOverlay, PairEdit
 from localblur.datasets.hdf5 import LIBVER, publish, reserved, writing
 from localblur.datasets.pair import PairInfo
@@ -49,8 +57,7 @@ def fold_edits(path: Path) -> Folded:
     if not edits_path(path).exists():
         PairsFile(path).close()
         return Folded()
-    folder.mkdir(exist_ok=True)
-    lock = FolderLock(folder, "edited")
+    lock = lock_edits(path)
     try:
         folded = _fold(path, folder / COPY)
         edits_path(path).unlink()

@@ -1,5 +1,6 @@
 """Command group `pairs-file`: look at pairs files and check them."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import click
 import numpy as np
 import yaml
 
-from localblur.common.command import EXIT_ERROR, Group
+from localblur.common.command import EXIT_ERROR, Group, output_option, overwrite_option
+from localblur.common.files import atomic_path, refuse_existing
 from localblur.common.parallel import Progress
 from localblur.datasets.edits_fold import fold_edits
+from localblur.datasets.pairs_stats import measure_pairs, statistics_lines
 from localblur.datasets.store_check import SceneSummary, find_damage, summarise
 from localblur.datasets.store_reader import PairsFile
 from localblur.datasets.store_schema import SCHEMA_VERSION, SPLITS
@@ -27,6 +30,7 @@ def main() -> None:
     Examples:
       pairs-file inspect pairs.h5
       pairs-file verify pairs.h5
+      pairs-file stats pairs.h5 -o plots
       pairs-file fold-edits pairs.h5
     """
 
@@ -91,6 +95,35 @@ def fold(files: tuple[Path, ...]) -> None:
         said = [f"{n} {what}{'s' if n > 1 else ''}" for what, n in counts.items() if n]
         listed = " and ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said)
         click.echo(f"{path}: {listed} folded in" if said else f"{path}: no edits")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@output_option("Folder for plots as PNG.", required=False)
+@overwrite_option
+def stats(file: Path, as_json: bool, output: Path | None, overwrite: bool) -> None:
+    """Statistics of a pairs file, per split: verdicts, masks, blurred area, every quality measure.
+
+    \b
+    Examples:
+      pairs-file stats pairs.h5
+      pairs-file stats pairs.h5 -o plots
+    """
+    with PairsFile(file) as pairs:
+        statistics = measure_pairs(pairs)
+    click.echo(json.dumps(statistics.plain()) if as_json else "\n".join(statistics_lines(statistics)))
+    if output is not None:
+        from localblur.datasets.pairs_plots import PLOTS, plot_png  # matplotlib is slow to import
+
+        files = {output / f"{name}.png": name for name in PLOTS}
+        for plot in files:
+            refuse_existing(plot, overwrite)
+        output.mkdir(parents=True, exist_ok=True)
+        for plot, name in files.items():
+            with atomic_path(plot) as temporary:
+                temporary.write_bytes(plot_png(statistics, name))
+        click.echo(f"plots: {', '.join(str(plot) for plot in files)}", err=as_json)
 
 
 def _verdict(problems: int) -> str:

@@ -17,9 +17,12 @@ from localblur.datasets.edits import check_identity, edits_path, read_edits, unf
 from localblur.datasets.edits_overlay import EditsOverlay
 from localblur.datasets.hdf5 import child, open_for_reading, reading
 from localblur.datasets.pair import Pair, PairInfo, ValidBox
+from localblur.datasets.patch_choice import blurred_fraction
 from localblur.datasets.store_layout import read_calibration
 from localblur.datasets.store_schema import FORMAT, SCHEMA_VERSION, StoreHeader, decode_row
 from localblur.datasets.store_tables import MENDED, SceneEntry, SceneTable, natural_key, read_table, with_edits
+
+ROWS_AT_ONCE = 256
 
 __all__ = ["PairsFile", "SceneEntry", "natural_key"]
 
@@ -168,6 +171,21 @@ class PairsFile:
             group = self._group(scene)
             return group["blurred"][window], group["sharp"][window], mask
 
+    def read_picture(
+        self, scene: str, index: int, sharp: bool, y: int, x: int, height: int, width: int
+    ) -> npt.NDArray[Any]:
+        """Read a window of the blurred or the sharp picture alone, (height, width, 3) as stored.
+
+        Raises:
+            LocalblurError: if the window leaves the image.
+        """
+        table, row = self._locate(scene, index)
+        self._check_window(table.entry, y, x, height, width)
+        with reading(self.path):
+            stored = self._group(scene)["sharp" if sharp else "blurred"]
+            window: npt.NDArray[Any] = stored[row, y : y + height, x : x + width]
+            return window
+
     def read_mask(self, scene: str, index: int, y: int, x: int, height: int, width: int) -> Bytes | None:
         """Read a window of the soft mask, (height, width); None if the pair has no mask."""
         table, row = self._locate(scene, index)
@@ -192,6 +210,27 @@ class PairsFile:
         with reading(self.path):
             cells: Bytes = self._group(scene)["blur_cells"][row]
             return cells
+
+    def blurred_shares(self, scene: str) -> npt.NDArray[np.float64]:
+        """Share of the area that is blurred of every pair of a scene, (count,); NaN for pairs without a mask."""
+        table = self._table(scene)
+        height, width = table.entry.height, table.entry.width
+        shares = np.full(len(table.rows), np.nan)
+        with reading(self.path):
+            group = self._group(scene)
+            stored = group["blur_cells"] if "blur_cells" in group else np.zeros((0, 1, 1), np.uint8)
+            by_row = [
+                blurred_fraction(cells, height, width)
+                for first in range(0, len(stored), ROWS_AT_ONCE)
+                for cells in stored[first : first + ROWS_AT_ONCE]
+            ]
+        for index, name in enumerate(table.names):
+            edited = self.overlay.cells(scene, name, height, width)
+            if edited is not None:
+                shares[index] = blurred_fraction(edited, height, width)
+            elif table.masked[index]:
+                shares[index] = by_row[table.rows[index]]
+        return shares
 
     def thumbnail(self, scene: str, index: int) -> Bytes:
         """The small sRGB-coded picture of the blurred image, (h, w, 3), long side at most 256."""

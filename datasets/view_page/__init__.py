@@ -1,0 +1,1 @@
+"""The curation page: HTML, style and scripts as the browser gets them."""
