@@ -216,7 +216,7 @@ def _warnings(measured: Transmittance, stops: float, motion_px: float | None) ->
         if measured.saturated[role] > CLIPPING_LIMIT:
             found.append(
                 f"camera {role}: {measured.saturated[role]:.1%} of the pixels are saturated (limit"
-                f" {CLIPPING_LIMIT:.1%}); dim the light or close the aperture"
+                f" {CLIPPING_LIMIT:.1%}); shorten its exposure, dim the light or close the aperture"
             )
         if measured.clipped[role] > CLIPPING_LIMIT:
             found.append(

@@ -22,6 +22,8 @@ USABLE_RANGE = (0.05, 0.8)
 FEWEST_BLOCKS = 20
 _BLOCKS_ALONG_SHORT_SIDE = 16
 _CHANNEL_SHARES = np.array([0.25, 0.5, 0.25])
+_KEPT_SHARE = 0.5
+"""A block counts if at least this much of it is not saturated."""
 _WHITE_NORM = 12
 _ROUNDS = 12
 _TUKEY = 4.685
@@ -81,7 +83,7 @@ class Transmittance(Settings):
 
 @dataclass(frozen=True)
 class _View:
-    """What one camera saw: share of the range from black to white (h, w, 3), and where any frame was saturated."""
+    """What one camera saw: share of the range from black to white (h, w, 3), where any frame was saturated (h, w)."""
 
     light: npt.NDArray[np.float32]
     saturated: npt.NDArray[np.bool_]
@@ -167,21 +169,16 @@ def _view(frames: Sequence[npt.NDArray[Any]], camera: CameraRecord) -> _View:
     light -= np.float32(camera.black_level)
     light /= np.float32(camera.white_level - camera.black_level)
     if camera.bayer is None:
-        return _View(light, saturated, saturated_share, clipped_share)
-    colours, clipped = _colour_planes(light, camera.bayer), _colour_planes(saturated, camera.bayer)
-    return _View(
-        np.stack([np.mean(planes, axis=0, dtype=np.float32) for planes in colours], axis=2),
-        np.stack([np.any(planes, axis=0) for planes in clipped], axis=2),
-        saturated_share,
-        clipped_share,
-    )
+        return _View(light, np.logical_or.reduce(saturated, axis=2), saturated_share, clipped_share)
+    sites = list(zip(_sites(light), camera.bayer, strict=True))
+    colours = [np.mean([plane for plane, name in sites if name == colour], axis=0) for colour in "RGB"]
+    return _View(np.stack(colours, axis=2), np.logical_or.reduce(_sites(saturated)), saturated_share, clipped_share)
 
 
-def _colour_planes(mosaic: npt.NDArray[Any], bayer: str) -> list[list[npt.NDArray[Any]]]:
-    """The mosaic's planes of each colour: one of red, two of green, one of blue, each (H/2, W/2)."""
+def _sites(mosaic: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    """The four planes of a mosaic's 2x2 blocks, row by row, each (H/2, W/2)."""
     height, width = (side // 2 * 2 for side in mosaic.shape)
-    sites = [mosaic[y:height:2, x:width:2] for y in (0, 1) for x in (0, 1)]
-    return [[plane for plane, name in zip(sites, bayer, strict=True) if name == colour] for colour in "RGB"]
+    return [mosaic[y:height:2, x:width:2] for y in (0, 1) for x in (0, 1)]
 
 
 def _overlapping(blurred: _View, sharp: _View) -> tuple[_View, _View]:
@@ -209,10 +206,15 @@ def _cut(view: _View, y: int, x: int) -> _View:
 
 def _usable_blocks(blurred: _View, sharp: _View) -> _Blocks:
     side = max(2, min(blurred.light.shape[:2]) // _BLOCKS_ALONG_SHORT_SIDE)
-    means = np.stack([_block_means(view.light, side) for view in (blurred, sharp)])
-    clipped = np.stack([_block_means(view.saturated, side) > 0 for view in (blurred, sharp)])
-    low, high = (means < USABLE_RANGE[0]).any(axis=3), ((means > USABLE_RANGE[1]) | clipped).any(axis=3)
-    usable = ~(low | high).any(axis=0)
+    # a saturated place is left out of both cameras, with a rim because they do not coincide to the pixel
+    rims = [cv2.dilate(view.saturated.astype(np.float32), np.ones((7, 7)))[..., None] for view in (blurred, sharp)]
+    kept = 1 - np.maximum(*rims)
+    share = _block_means(kept, side)
+    means = np.stack([_block_means(view.light * kept, side) for view in (blurred, sharp)]) / np.maximum(share, 1e-6)
+    clipped = np.stack([_block_means(rim, side) > 1 - _KEPT_SHARE for rim in rims])
+    low = ~clipped[..., 0] & (means < USABLE_RANGE[0]).any(axis=3)
+    high = clipped[..., 0] | (means > USABLE_RANGE[1]).any(axis=3)
+    usable = (share[..., 0] >= _KEPT_SHARE) & ~(low | high).any(axis=0)
     if usable.sum() < FEWEST_BLOCKS:
         raise _too_few(int(usable.sum()), low.mean(axis=(1, 2)), high.mean(axis=(1, 2)))
     height, width = usable.shape
@@ -233,7 +235,7 @@ def _usable_blocks(blurred: _View, sharp: _View) -> _Blocks:
 def _block_means(image: npt.NDArray[Any], side: int) -> npt.NDArray[np.float32]:
     height, width = image.shape[0] // side, image.shape[1] // side
     y, x = (image.shape[0] - height * side) // 2, (image.shape[1] - width * side) // 2
-    part = image[y : y + height * side, x : x + width * side].reshape(height, side, width, side, 3)
+    part = image[y : y + height * side, x : x + width * side].reshape(height, side, width, side, image.shape[2])
     means: npt.NDArray[np.float32] = part.mean(axis=(1, 3), dtype=np.float32)
     return means
 

@@ -221,6 +221,19 @@ def test_simulated_rigs_are_measured_within_a_hundredth(seed: int, long_ms: floa
     assert advice.matched_long_ms == pytest.approx(matched_ms, rel=0.015)
 
 
+@pytest.mark.parametrize("factor", [0.4, 1.7, 2.5])
+def test_levels_far_apart_are_measured_all_the_same(factor: float) -> None:
+    rig = resolve_rig(seed=3, width=480, height=360)
+    arm = rig.camera_B.model_copy(update={"transmittance": rig.camera_B.transmittance * factor})
+    rig = rig.model_copy(update={"camera_B": arm})
+    made = RigSimulator(rig, SceneSettings(seed=1))
+    shot = made.shot(0, "static")
+    found = measure_transmittance([shot.raw_B], [shot.raw_S], *records(rig))
+    np.testing.assert_allclose(found.densities, true_densities(rig), atol=0.03)
+    assert found.level_stops == pytest.approx(np.log2(factor), abs=0.1)
+    assert (found.saturated["B"] > 0.02) == (factor > 1)
+
+
 def test_the_stated_error_is_that_of_single_colourful_scenes() -> None:
     scores = []
     for seed in range(10, 18):
