@@ -4,72 +4,54 @@ Everything that can be refused is refused here, before a camera is touched or a 
 """
 
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from localblur.acquisition.camera import CameraSettings
+from localblur.acquisition.faults import FaultPlan
+from localblur.acquisition.request import (
+    DEFAULT_AVERAGE,
+    DEFAULT_COUNTS,
+    DEFAULT_EXPOSURE_MS,
+    DEFAULT_SCENE,
+    CaptureRequest,
+)
 from localblur.acquisition.rig import RigSettings, SceneSettings, ShotKind, resolve_rig
 from localblur.acquisition.sources import SourceKind
+from localblur.acquisition.sync import SyncSettings
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import load_settings, read_yaml, validate
 from localblur.datasets.journal import JOURNAL_NAME, read_journal
 from localblur.datasets.recording import MANIFEST_NAME, ROLES, Recording, RecordingManifest, Role, check_group
 
-DEFAULT_SCENE = "scene-01"
-DEFAULT_COUNTS: dict[ShotKind, int] = {"scene": 10, "static": 8, "dark": 4, "flat": 4, "chart": 2}
-DEFAULT_EXPOSURE_MS: dict[Role, float] = {"B": 20.0, "S": 2.0}
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaptureRequest:
-    """What the user asked for; None is "not said".
-
-    Attributes:
-        scene: name of the scene in the recording; with only `calibrate` none is captured.
-        look: simulated rigs: which scene stands in front of it, a name or a YAML file; empty for the scene's name.
-        calibrate: kinds of calibration to capture.
-        count: pairs that the group shall hold when done.
-        rig: seed or YAML file of the simulated rig.
-        textures, seed, overrides: of the simulated scene.
-        serials: camera serial numbers by role.
-        mirrored: the camera whose picture is to be flipped.
-    """
-
-    output: Path
-    source: SourceKind
-    scene: str | None = None
-    look: str = ""
-    calibrate: tuple[ShotKind, ...] = ()
-    count: int | None = None
-    exposures_ms: dict[Role, float | None] = field(default_factory=dict)
-    rig: str | None = None
-    preset: str | None = None
-    textures: str = "train"
-    seed: int = 0
-    overrides: tuple[str, ...] = ()
-    size: tuple[int, int] | None = None
-    bit_depth: int | None = None
-    serials: dict[Role, str | None] = field(default_factory=dict)
-    mirrored: Role | None = None
-    interval_ms: float = 0.0
-    resume: bool = False
-
 
 @dataclass(frozen=True, kw_only=True)
 class GroupPlan:
-    """One scene or calibration to capture, until it holds `count` pairs; `held` are there already."""
+    """One scene or calibration to capture.
+
+    Attributes:
+        count: pairs it shall hold when done.
+        held: pairs it holds already.
+        scene: what stands before a simulated rig.
+        average: exposures averaged per pair.
+        replace: numbers of held pairs to capture anew instead of new ones, and why.
+    """
 
     group: str
     shot_kind: ShotKind
     count: int
     held: int
     scene: SceneSettings | None
+    average: int = 1
+    replace: tuple[int, ...] = ()
+    reason: str | None = None
 
     @property
-    def remaining(self) -> int:
-        """Pairs still to capture."""
-        return max(0, self.count - self.held)
+    def indices(self) -> Sequence[int]:
+        """Numbers of the pairs to capture."""
+        return self.replace or range(self.held, self.count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +65,10 @@ class CapturePlan:
     groups: tuple[GroupPlan, ...]
     camera_settings: dict[Role, CameraSettings]
     serials: dict[Role, str]
+    sync: SyncSettings
     interval_ms: float
+    durable: bool
+    faults: FaultPlan | None
 
 
 def make_plan(request: CaptureRequest) -> CapturePlan:
@@ -99,17 +84,79 @@ def make_plan(request: CaptureRequest) -> CapturePlan:
             f" {_source_words(request.source)}; choose another --output"
         )
     _check_mirror(request, manifest)
+    _check_simulation(request)
     rig = None if request.source == "cameras" else _decide_rig(request, manifest)
+    cameras = _camera_settings(request, manifest)
     return CapturePlan(
         output=request.output,
         source=request.source,
         manifest=manifest,
         rig=rig,
         groups=tuple(_plan_groups(request, simulated=rig is not None)),
-        camera_settings=_camera_settings(request, manifest),
+        camera_settings=cameras,
         serials=_decide_serials(request, manifest),
+        sync=_decide_sync(request, manifest, rig, cameras["B"].exposure_ms),
         interval_ms=request.interval_ms,
+        durable=request.durable,
+        faults=request.faults,
     )
+
+
+def _check_simulation(request: CaptureRequest) -> None:
+    if request.faults is not None and request.source != "simulate":
+        raise LocalblurError("--faults is for simulated cameras; add --simulate")
+    if request.source == "cameras":
+        return
+    if request.rate_hz is not None:
+        raise LocalblurError(
+            "--rate is for real cameras: simulated scenes are rendered ahead, one shot per trigger; leave it out"
+        )
+    if request.average not in (None, 1):
+        raise LocalblurError(
+            "--average is for real cameras: simulated frames are compared bit for bit with what was rendered; ask for"
+            " more pairs with --count instead"
+        )
+
+
+def _decide_sync(
+    request: CaptureRequest, manifest: RecordingManifest | None, rig: RigSettings | None, exposure_long_ms: float
+) -> SyncSettings:
+    """What was asked for; a recording keeps what it began with."""
+    said = {
+        "mode": request.sync,
+        "alignment": request.align,
+        "rate_hz": request.rate_hz,
+        "output_line": request.blur_line,
+        "input_line": request.sharp_line,
+        "start_delay_ms": request.start_delay_ms,
+    }
+    said = {name: value for name, value in said.items() if value is not None}
+    if manifest is None:
+        if rig is not None:
+            said["alignment"] = rig.alignment
+        sync = validate(SyncSettings, said, "synchronisation")
+    else:
+        sync = stored_sync(manifest)
+        for name, value in said.items():
+            if getattr(sync, name) != value:
+                raise LocalblurError(
+                    f"{request.output} was recorded with {name} {getattr(sync, name)}, not {value}; leave the option"
+                    " out or choose another --output"
+                )
+    if sync.rate_hz is not None and sync.rate_hz * exposure_long_ms >= 1000:
+        raise LocalblurError(
+            f"--rate {sync.rate_hz:g} leaves {1000 / sync.rate_hz:g} ms per pair, less than the long exposure of"
+            f" {exposure_long_ms:g} ms; lower the rate or shorten --exposure-long"
+        )
+    return sync
+
+
+def stored_sync(manifest: RecordingManifest) -> SyncSettings:
+    """The synchronisation a recording began with."""
+    stored = manifest.settings.get("sync", "software")
+    if isinstance(stored, str):  # recordings made before alignment was stored beside the mode
+        stored = {"mode": stored, "alignment": manifest.rig.get("alignment", "centre")}
+    return validate(SyncSettings, stored, "the recording's synchronisation")
 
 
 def _check_mirror(request: CaptureRequest, manifest: RecordingManifest | None) -> None:
@@ -182,6 +229,7 @@ def _rig_options(request: CaptureRequest, seed: int | None) -> dict[str, Any]:
         "bit_depth": request.bit_depth,
         "exposure_long_ms": request.exposures_ms.get("B"),
         "exposure_short_ms": request.exposures_ms.get("S"),
+        "alignment": request.align,
     }
 
 
@@ -227,15 +275,36 @@ def _plan_group(request: CaptureRequest, group: str, shot_kind: ShotKind, scene:
     if path.exists():
         journal = read_journal(path)
         held = len(journal.pairs)
-        if held and not request.resume:
+        if held and not (request.resume or request.rerecord):
             raise LocalblurError(
-                f"{request.output} holds {held} pairs of {group} already; pass --resume to continue it, or choose"
-                " another --scene"
+                f"{request.output} holds {held} pairs of {group} already; pass --resume to continue it, --rerecord N to"
+                " replace pair N, or choose another --scene"
             )
         stored = next((start["scene"] for start in journal.starts if start.get("scene")), None)
         if held and scene is not None and stored is not None:
             _refuse_other_scene(group, validate(SceneSettings, stored, str(path)), scene)
-    return GroupPlan(group=group, shot_kind=shot_kind, count=count, held=held, scene=scene)
+    replace = _to_replace(request, group, held)
+    return GroupPlan(
+        group=group,
+        shot_kind=shot_kind,
+        count=held if replace else count,
+        held=held,
+        scene=scene,
+        average=request.average or (1 if request.source != "cameras" else DEFAULT_AVERAGE[shot_kind]),
+        replace=replace,
+        reason=request.reason if replace else None,
+    )
+
+
+def _to_replace(request: CaptureRequest, group: str, held: int) -> tuple[int, ...]:
+    if not request.rerecord:
+        return ()
+    wanted = tuple(range(held)) if request.rerecord == "all" else request.rerecord
+    missing = [index for index in wanted if index >= held]
+    if missing or not wanted:
+        number = missing[0] if missing else 0
+        raise LocalblurError(f"--rerecord {number}: {request.output / group} holds {held} pairs, numbered from 0")
+    return wanted
 
 
 def _refuse_other_scene(group: str, stored: SceneSettings, wanted: SceneSettings) -> None:

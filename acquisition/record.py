@@ -1,34 +1,47 @@
-"""The recording loop: triggers, a ring of buffers, and a writer thread.
+"""The recording loop: triggers or a running stream, a ring of buffers, a writer thread, and every loss on record.
 
-The ring is the only queue. When all its buffers wait to be written, no trigger is sent: a slow disk slows the rate and
-never costs a pair. What is counted is what is committed.
+The ring is the only queue. Where the host triggers and all buffers wait to be written, no trigger is sent: a slow disk
+slows the rate and never costs a pair. Where the cameras run by themselves, pairs that find no buffer are counted as
+lost. What is counted is what is committed.
 """
 
 import logging
-import queue
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from localblur.acquisition.averaging import AveragingTaker
+from localblur.acquisition.camera import CameraError, ErrorKind
+from localblur.acquisition.pair_writer import Buffers, Job, PairStore, PairWriter, make_buffers
 from localblur.acquisition.pairing import CapturedPair, Pairer, PairLost
+from localblur.acquisition.watchdog import Watchdog
 from localblur.common.errors import LocalblurError
-from localblur.datasets.recording import CameraRecord, JournalWriter, PairRecord, Role
+from localblur.datasets.recording import CameraRecord, PairRecord, Role
 
 logger = logging.getLogger(__name__)
 
 RING_PAIRS = 6
 MAX_LOSSES_IN_A_ROW = 5
+REOPEN_ATTEMPTS = 3
+REOPEN_WAIT_S = 1.0
+"""Before the second attempt; doubled before the third: a camera that was plugged in again needs seconds to be found."""
+GONE: tuple[ErrorKind, ...] = ("disconnected", "missing", "busy")
+"""Errors after which only a new connection helps."""
+SPACE_RESERVE = 1.05
+TOO_SLOW = "the disk is too slow: all buffers waited to be written"
 
 
-@dataclass(frozen=True)
-class _Job:
-    index: int
-    pair: CapturedPair
+class RecordJournal(PairStore, Protocol):
+    """What the loop writes to; `JournalWriter` is one."""
+
+    next_index: int
+
+    def lost(self, index: int, reason: str, *, count: int = 1) -> None:
+        """Record that attempts at pair `index` failed, and why."""
+
+    def note(self, text: str) -> None:
+        """Record a remark."""
 
 
 @dataclass
@@ -39,20 +52,45 @@ class RecordHooks:
         seek: called before the cameras start, with the number of the next pair.
         check: called with a captured pair before it is committed; raises `LocalblurError` if it must not be.
         before_commit: called with the number of a pair that is about to be committed.
-        committed: called with each committed pair.
+        committed: called with each committed pair, its frames, and how many more wait to be written.
         lost: called with each reason for a lost attempt.
+        reopen: connects to both cameras anew and sets them up as before; raises `CameraError` if it cannot.
+        free_bytes: what is left on the disk; None if nobody knows.
     """
 
     seek: Callable[[int], None] = lambda index: None
     check: Callable[[int, CapturedPair], None] = lambda index, pair: None
     before_commit: Callable[[int], None] = lambda index: None
-    committed: Callable[[PairRecord], None] = lambda record: None
+    committed: Callable[[PairRecord, CapturedPair, int], None] = lambda record, pair, waiting: None
     lost: Callable[[str], None] = lambda reason: None
+    reopen: Callable[[], None] | None = None
+    free_bytes: Callable[[], int | None] = lambda: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions:
+    """How to record.
+
+    Attributes:
+        interval_ms: least time between two triggers, in milliseconds.
+        ring_pairs: buffers, in pairs.
+        average: exposures per pair, of which the mean is stored.
+        durable: commit each pair before the next trigger.
+        period_ms: the cameras run by themselves, one pair every so many ms; None if the host triggers.
+        replaces: the pairs take the place of older ones, for this reason; None for new pairs.
+    """
+
+    interval_ms: float = 0.0
+    ring_pairs: int = RING_PAIRS
+    average: int = 1
+    durable: bool = False
+    period_ms: float | None = None
+    replaces: str | None = None
 
 
 @dataclass
 class RecordResult:
-    """How many pairs were committed, and why attempts were lost."""
+    """How many pairs were committed, and why attempts were lost, one reason for each."""
 
     committed: int = 0
     lost: list[str] = field(default_factory=list)
@@ -60,139 +98,190 @@ class RecordResult:
 
 def record_pairs(
     pairer: Pairer,
-    journal: JournalWriter,
+    journal: RecordJournal,
     cameras: dict[Role, CameraRecord],
-    count: int,
+    indices: Sequence[int],
     *,
     hooks: RecordHooks | None = None,
-    interval_ms: float = 0.0,
-    ring_pairs: int = RING_PAIRS,
+    options: RecordOptions | None = None,
+    watchdog: Watchdog | None = None,
 ) -> RecordResult:
-    """Capture until `count` more pairs are committed to `journal`; lost attempts are journalled and repeated.
+    """Capture until the pairs of all `indices` are committed; lost attempts are journalled and repeated.
 
-    On an interruption (Ctrl-C) the pairs already captured are committed before it is passed on.
+    On an interruption (Ctrl-C), an error or a driver that hangs, the pairs already captured are committed before it is
+    passed on.
 
     Args:
+        pairer: takes pairs from opened cameras.
+        journal: where they go.
         cameras: the records the buffers are made for.
-        interval_ms: least time between two triggers, in milliseconds.
-        ring_pairs: buffers, in pairs.
+        indices: numbers of the pairs, in order: new ones from `journal.next_index`, or those to be replaced.
+        watchdog: watches the cameras' calls; without one they are made in this thread.
 
     Raises:
-        LocalblurError: after five losses in a row, or if a pair fails its check.
+        LocalblurError: after five losses in a row, if a pair fails its check or the disk is nearly full.
+        CameraError: if a camera is gone for good, or its driver hangs.
         OSError: if the disk is full or fails; what was committed stays.
     """
-    result, hooks = RecordResult(), hooks or RecordHooks()
-    writer = _Writer(journal, hooks, cameras, ring_pairs)
-    first, captured, in_a_row, next_time = journal.next_index, 0, 0, time.monotonic()
+    loop = _Loop(pairer, journal, cameras, indices, hooks or RecordHooks(), options or RecordOptions(), watchdog)
     try:
-        _restart(pairer, hooks, first)
-        while captured < count:
-            buffers = writer.free_buffers()
-            if buffers is None:
-                break
-            _sleep_until(next_time)
-            next_time = time.monotonic() + interval_ms / 1000
-            try:
-                pair = pairer.take(*buffers)
-            except PairLost as lost:
-                writer.give_back(buffers)
-                in_a_row += 1
-                _lose(result, journal, hooks, first + captured, str(lost), in_a_row)
-                _restart(pairer, hooks, first + captured)
-                continue
-            writer.submit(_Job(first + captured, pair))
-            captured, in_a_row = captured + 1, 0
+        if watchdog is None:
+            loop.run()
+        else:
+            watchdog.run(loop.run)
     finally:
+        loop.writer.finish()
+    loop.writer.raise_failure()
+    loop.result.committed = loop.writer.committed
+    return loop.result
+
+
+class _Loop:
+    def __init__(
+        self,
+        pairer: Pairer,
+        journal: RecordJournal,
+        cameras: dict[Role, CameraRecord],
+        indices: Sequence[int],
+        hooks: RecordHooks,
+        options: RecordOptions,
+        watchdog: Watchdog | None,
+    ) -> None:
+        self.result = RecordResult()
+        self._pairer, self._journal, self._indices = pairer, journal, indices
+        self._hooks, self._options, self._watchdog = hooks, options, watchdog
+        self._taker = AveragingTaker(pairer, options.average)
+        self._pair_bytes = sum(record.frame_bytes for record in cameras.values())
+        self._captured = self._in_a_row = 0
+        self._scrap: Buffers | None = None
+        self._cameras = cameras
+        self.writer = PairWriter(journal, cameras, options.ring_pairs, before=self._before, after=self._after)
+
+    def run(self) -> None:
+        """Capture all pairs; stops both cameras at the end."""
+        next_time = time.monotonic()
         try:
-            pairer.stop()
+            self._start(self._index)
+            while self._captured < len(self._indices) and not self.writer.failed:
+                self._pause()
+                buffers = self._room()
+                if buffers is None:
+                    continue
+                if not self._options.period_ms:
+                    _sleep_until(next_time)
+                    next_time = time.monotonic() + self._options.interval_ms / 1000
+                index = self._index
+                pair = self._take(buffers)
+                if pair is None:
+                    self.writer.give_back(buffers)
+                    continue
+                self.writer.submit(Job(index, pair, self._options.average, self._options.replaces))
+                self._captured, self._in_a_row = self._captured + 1, 0
+                if self._options.durable:
+                    self.writer.wait_idle()
         finally:
-            writer.finish()
-    writer.raise_failure()
-    result.committed = writer.committed
-    return result
+            if self._watchdog is None or self._watchdog.hung is None:
+                self._pairer.stop()
 
+    @property
+    def _index(self) -> int:
+        """Number of the next pair."""
+        return self._indices[min(self._captured, len(self._indices) - 1)]
 
-def _restart(pairer: Pairer, hooks: RecordHooks, index: int) -> None:
-    pairer.stop()
-    hooks.seek(index)
-    pairer.start()
+    def _pause(self) -> None:
+        """Between two pairs: has the user asked to stop, is there room on the disk?"""
+        if self._watchdog is not None and self._watchdog.interrupted.is_set():
+            raise KeyboardInterrupt
+        free = self._hooks.free_bytes()
+        needed = self._pair_bytes * (self._options.ring_pairs + 1) * SPACE_RESERVE
+        if free is not None and free < needed:
+            raise LocalblurError(
+                f"the disk is nearly full ({free / 1e6:.0f} MB left, {needed / 1e6:.0f} MB needed for what is captured"
+                " and not yet written); free some space and run again with --resume: all committed pairs are kept"
+            )
 
+    def _room(self) -> Buffers | None:
+        """Buffers for the next pair; None if there are none because writing failed or a running stream is too fast."""
+        if not self._options.period_ms:
+            return self.writer.free_buffers()
+        buffers = self.writer.free_buffers(self._options.period_ms / 1000)
+        if buffers is None and not self.writer.failed:
+            self._scrap = self._scrap or make_buffers(self._cameras)
+            if self._take(self._scrap) is not None:
+                self._lose(TOO_SLOW, 1)
+        return buffers
 
-def _lose(
-    result: RecordResult, journal: JournalWriter, hooks: RecordHooks, index: int, reason: str, in_a_row: int
-) -> None:
-    logger.warning("pair %d lost: %s", index, reason)
-    journal.lost(index, reason)
-    result.lost.append(reason)
-    hooks.lost(reason)
-    if in_a_row >= MAX_LOSSES_IN_A_ROW:
-        raise LocalblurError(
-            f"{in_a_row} attempts in a row gave no pair (last: {reason}); check cables, power and triggers, then run"
-            " again with --resume"
-        )
+    def _take(self, buffers: Buffers) -> CapturedPair | None:
+        try:
+            pair = self._taker.take(buffers)
+        except PairLost as lost:
+            self._in_a_row += 1
+            self._lose(str(lost), lost.count)
+            self._give_up_if_vain(lost)
+            self._recover(lost)
+            return None
+        for reason in pair.lost_before:
+            self._lose(reason, 1)
+        return pair
+
+    def _recover(self, lost: PairLost) -> None:
+        if lost.kind in GONE and self._hooks.reopen is not None:
+            self._reopen(str(lost))
+            self._start(self._index)
+        elif lost.restart:
+            self._pairer.stop()
+            self._start(self._index)
+
+    def _start(self, index: int) -> None:
+        self._hooks.seek(index)
+        try:
+            self._pairer.start()
+        except CameraError as error:
+            if error.kind not in GONE or self._hooks.reopen is None:
+                raise
+            self._reopen(str(error))
+            self._pairer.start()
+
+    def _reopen(self, reason: str) -> None:
+        """Connect to both cameras anew; the last failure ends the recording."""
+        for attempt in range(1, REOPEN_ATTEMPTS + 1):
+            try:
+                if self._hooks.reopen is not None:
+                    self._hooks.reopen()
+            except CameraError as error:
+                logger.warning("attempt %d of %d to reopen the cameras: %s", attempt, REOPEN_ATTEMPTS, error)
+                if attempt == REOPEN_ATTEMPTS:
+                    raise
+                time.sleep(REOPEN_WAIT_S * 2 ** (attempt - 1))
+            else:
+                self._pairer.reconnected()
+                self._journal.note(f"cameras reopened at attempt {attempt} after: {reason}")
+                return
+
+    def _lose(self, reason: str, count: int) -> None:
+        logger.debug("pair %d lost: %s", self._index, reason)
+        self._journal.lost(self._index, reason, count=count)
+        self.result.lost += [reason] * count
+        self._hooks.lost(reason)
+
+    def _give_up_if_vain(self, lost: PairLost) -> None:
+        if lost.kind == "refused":
+            raise CameraError("refused", str(lost))
+        if self._in_a_row >= MAX_LOSSES_IN_A_ROW:
+            raise LocalblurError(
+                f"{self._in_a_row} attempts in a row gave no pair (last: {lost}); check cables, power and triggers,"
+                " then run again with --resume"
+            )
+
+    def _before(self, job: Job) -> None:
+        self._hooks.check(job.index, job.pair)
+        self._hooks.before_commit(job.index)
+
+    def _after(self, job: Job, record: PairRecord, waiting: int) -> None:
+        self._hooks.committed(record, job.pair, waiting)
 
 
 def _sleep_until(moment: float) -> None:
     remaining = moment - time.monotonic()
     if remaining > 0:
         time.sleep(remaining)
-
-
-class _Writer(threading.Thread):
-    """Commits pairs in their order; after a failure it keeps nothing more."""
-
-    def __init__(
-        self, journal: JournalWriter, hooks: RecordHooks, cameras: dict[Role, CameraRecord], ring_pairs: int
-    ) -> None:
-        super().__init__(name="pair writer", daemon=True)
-        self.committed = 0
-        self._journal, self._hooks = journal, hooks
-        self._failure: BaseException | None = None
-        self._jobs: queue.Queue[_Job | None] = queue.Queue()
-        self._free: queue.Queue[_Buffers | None] = queue.Queue()
-        for _ in range(ring_pairs):
-            # filled, not empty: pages are touched now and not under the first frames
-            self._free.put(_Buffers(*(np.full(cameras[role].shape, 1, cameras[role].dtype) for role in ("B", "S"))))
-        self.start()
-
-    def free_buffers(self) -> "_Buffers | None":
-        """Wait for room; None if writing has failed."""
-        buffers = self._free.get()
-        return buffers if self._failure is None else None
-
-    def give_back(self, buffers: "_Buffers") -> None:
-        self._free.put(buffers)
-
-    def submit(self, job: _Job) -> None:
-        self._jobs.put(job)
-
-    def finish(self) -> None:
-        """Wait until all submitted pairs are committed."""
-        self._jobs.put(None)
-        self.join()
-
-    def raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if self._failure is None:
-                try:
-                    self._commit(job)
-                except BaseException as error:  # handed to the capturing thread, which ends the loop
-                    self._failure = error
-                    self._free.put(None)
-            self._free.put(_Buffers(job.pair.blurred.data, job.pair.sharp.data))
-
-    def _commit(self, job: _Job) -> None:
-        self._hooks.check(job.index, job.pair)
-        self._hooks.before_commit(job.index)
-        record = self._journal.commit_pair(job.pair.blurred, job.pair.sharp, job.pair.gap_ms)
-        self.committed += 1
-        self._hooks.committed(record)
-
-
-class _Buffers(NamedTuple):
-    blurred: npt.NDArray[Any]
-    sharp: npt.NDArray[Any]

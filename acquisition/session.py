@@ -1,28 +1,27 @@
 """Carrying out a capture plan: open the cameras, create or continue the recording, fill its groups."""
 
 import contextlib
+import functools
 import importlib.metadata
 import os
 import platform
 import shutil
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from localblur.acquisition.camera import CameraRecord, opened
-from localblur.acquisition.pairing import FRAME_TIMEOUT_MS, Pairer
+from localblur.acquisition.camera import CameraRecord
+from localblur.acquisition.capture_group import GroupCapture, GroupOutcome, Surroundings
 from localblur.acquisition.plan import CapturePlan, GroupPlan
-from localblur.acquisition.record import RecordHooks, record_pairs
+from localblur.acquisition.preflight import camera_warnings
 from localblur.acquisition.sources import CameraSource, PairSource, RigSource
+from localblur.acquisition.watchdog import Watchdog
 from localblur.common.errors import LocalblurError
 from localblur.common.files import ensure_space, write_text
 from localblur.common.parallel import Progress, open_executor
 from localblur.datasets.recording import (
     FEED_PREFIX,
     ROLES,
-    JournalWriter,
-    PairRecord,
     RecordingManifest,
     RecordingWriter,
     Role,
@@ -33,54 +32,79 @@ TRUTH_BYTES_PER_PIXEL = 16
 SMALL_WORK_PIXELS = 1_000_000
 """Rendering less than this is done sooner than worker processes start."""
 EXPOSURE_TOLERANCE = 0.01
-SATURATION_WARNING = 0.001
+CHECKSUM_DELAY_S = 2.0
+"""A list made sooner is not worth a word."""
 
 
-@dataclass
-class GroupOutcome:
-    """What became of one group."""
-
-    group: str
-    asked: int
-    held: int
-    committed: int = 0
-    lost: list[str] = field(default_factory=list)
-    saturated: dict[Role, float] = field(default_factory=lambda: {"B": 0.0, "S": 0.0})
-
-
-def run_plan(plan: CapturePlan, *, workers: int = 1, scheduler: str | None = None) -> list[GroupOutcome]:
+def run_plan(plan: CapturePlan, around: Surroundings | None = None) -> list[GroupOutcome]:
     """Capture all groups of a plan.
 
-    On Ctrl-C or an error the recording is closed well: what was committed stays, and `--resume` continues.
+    On Ctrl-C, an error or a driver that hangs the recording is closed well: what was committed stays, and `--resume`
+    continues.
 
     Raises:
         CameraError, LocalblurError, OSError: with everything committed so far intact.
     """
+    around = around or Surroundings()
     _check_space(plan)
     outcomes = []
     with contextlib.ExitStack() as stack:
         # entered before the workers, so left after them: a worker cut short may write a last frame
         stack.callback(shutil.rmtree, _feed_folder(plan), ignore_errors=True)
-        largest = max((group.remaining for group in plan.groups), default=0)
-        small = plan.rig is None or largest * plan.rig.width * plan.rig.height < SMALL_WORK_PIXELS
-        executor = stack.enter_context(open_executor(1 if small else workers, None if small else scheduler))
+        executor = stack.enter_context(_executor(plan, around))
         writer: RecordingWriter | None = None
         try:
             for group in plan.groups:
-                source = _source(plan, group, executor, batch=max(4, 2 * workers))
-                with opened(*source.cameras):
-                    records = source.set_up()
+                if group.shot_kind != "scene" and group.indices:
+                    around.guide(group.shot_kind)
+                source = open_source(plan, group, executor, batch=max(4, 2 * around.workers))
+                with watched_cameras(source):
+                    records = source.watchdog.run(source.set_up)
                     if writer is None:
+                        _warn(plan, records, around.say)
                         writer = _open_recording(plan, records, source)
-                    outcomes.append(_capture_group(plan, group, source, writer))
+                    outcomes.append(GroupCapture(plan, group, source, writer, records, around).capture())
         except BaseException:
             if writer is not None:
                 with contextlib.suppress(OSError):  # a full disk must not hide what went wrong first
                     writer.close("aborted")
             raise
         if writer is not None:
-            writer.close("complete")
+            with Progress(None, "checksums", "file", delay_s=CHECKSUM_DELAY_S) as progress:
+                writer.close("complete", lambda count, total: progress.step())
     return outcomes
+
+
+@contextlib.contextmanager
+def watched_cameras(source: PairSource) -> Iterator[None]:
+    """Open both cameras for a `with` block under the eyes of the source's watchdog."""
+    try:
+        source.watchdog.run(functools.partial(_open, source))
+        yield
+    finally:
+        source.watchdog.run(functools.partial(_close, source))
+
+
+def _open(source: PairSource) -> None:
+    for camera in source.cameras:
+        camera.open()
+
+
+def _close(source: PairSource) -> None:
+    for camera in source.cameras:
+        camera.close()
+
+
+def _executor(plan: CapturePlan, around: Surroundings) -> contextlib.AbstractContextManager[Executor | None]:
+    largest = max((len(group.indices) for group in plan.groups), default=0)
+    small = plan.rig is None or largest * plan.rig.width * plan.rig.height < SMALL_WORK_PIXELS
+    return open_executor(1 if small else around.workers, None if small else around.scheduler)
+
+
+def _warn(plan: CapturePlan, records: dict[Role, CameraRecord], say: Callable[[str], None]) -> None:
+    if plan.rig is None:
+        for line in camera_warnings(records):
+            say(f"warning: {line}")
 
 
 def _feed_folder(plan: CapturePlan) -> Path:
@@ -92,14 +116,15 @@ def _check_space(plan: CapturePlan) -> None:
         return
     pixels = plan.rig.width * plan.rig.height
     frames = 2 * pixels * (2 if plan.rig.bit_depth > 8 else 1)
-    scene_pairs = sum(group.remaining for group in plan.groups if group.shot_kind == "scene")
-    needed = sum(group.remaining for group in plan.groups) * frames + scene_pairs * pixels * TRUTH_BYTES_PER_PIXEL
+    scene_pairs = sum(len(group.indices) for group in plan.groups if group.shot_kind == "scene")
+    needed = sum(len(group.indices) for group in plan.groups) * frames + scene_pairs * pixels * TRUTH_BYTES_PER_PIXEL
     ensure_space(plan.output, needed, "this capture")
 
 
-def _source(plan: CapturePlan, group: GroupPlan, executor: Executor | None, *, batch: int) -> PairSource:
+def open_source(plan: CapturePlan, group: GroupPlan, executor: Executor | None, *, batch: int) -> PairSource:
+    """The cameras of a plan, not yet opened, for one of its groups."""
     if plan.rig is None or group.scene is None:
-        return CameraSource(plan.serials, plan.camera_settings)
+        return CameraSource(plan.serials, plan.camera_settings, plan.sync, Watchdog())
     truth = plan.output / "truth" / group.group.removeprefix("scenes/") if group.shot_kind == "scene" else None
     return RigSource(
         plan.source,
@@ -107,6 +132,9 @@ def _source(plan: CapturePlan, group: GroupPlan, executor: Executor | None, *, b
         plan.rig,
         group.scene,
         group.shot_kind,
+        plan.sync,
+        Watchdog(),
+        faults=plan.faults,
         serials=plan.serials,
         truth_folder=truth,
         executor=executor,
@@ -122,7 +150,7 @@ def _open_recording(plan: CapturePlan, records: dict[Role, CameraRecord], source
             " WxH that both can deliver"
         )
     if plan.rig is None:  # how large real frames are is known only now
-        wanted = sum(group.remaining for group in plan.groups)
+        wanted = sum(len(group.indices) for group in plan.groups)
         ensure_space(plan.output, wanted * (blurred.frame_bytes + sharp.frame_bytes), "this capture")
     if plan.manifest is not None:
         _refuse_other_cameras(plan, records)
@@ -133,7 +161,12 @@ def _open_recording(plan: CapturePlan, records: dict[Role, CameraRecord], source
         camera_B=blurred,
         camera_S=sharp,
         rig=plan.rig.model_dump(mode="json") if plan.rig is not None else {},
-        settings={"source": plan.source, "sync": "software", "mirrored": mirrored, "serials": plan.serials},
+        settings={
+            "source": plan.source,
+            "sync": plan.sync.model_dump(mode="json"),
+            "mirrored": mirrored,
+            "serials": plan.serials,
+        },
     )
     writer = RecordingWriter.create(plan.output, manifest)
     for camera in source.cameras:
@@ -166,63 +199,3 @@ def _versions(plan: CapturePlan) -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return versions
-
-
-def _capture_group(plan: CapturePlan, group: GroupPlan, source: PairSource, writer: RecordingWriter) -> GroupOutcome:
-    journal = writer.journal(group.group)
-    outcome = GroupOutcome(group.group, group.count, journal.next_index)
-    if outcome.held >= group.count:
-        return outcome
-    long_ms, short_ms = (record.exposure_ms for record in (writer.manifest.camera_B, writer.manifest.camera_S))
-    pairer = Pairer(*source.cameras, frame_timeout_ms=FRAME_TIMEOUT_MS + long_ms + short_ms)
-    journal.start(_start_settings(plan, group))
-    status = "aborted"
-    try:
-        with Progress(group.count - outcome.held, f"capture {group.group}") as progress:
-            hooks = _with_progress(source.hooks(), outcome, progress)
-            while journal.next_index < group.count:
-                ready = source.prepare(journal.next_index, group.count - journal.next_index)
-                record_pairs(pairer, journal, writer.manifest.cameras, ready, hooks=hooks, interval_ms=plan.interval_ms)
-        status = "complete"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    finally:
-        _finish(source, journal, status)
-    return outcome
-
-
-def _finish(source: PairSource, journal: JournalWriter, status: str) -> None:
-    try:
-        source.finish(journal)
-        journal.stop(status)
-    except OSError:
-        if status == "complete":
-            raise  # otherwise the failure under way says more
-
-
-def _start_settings(plan: CapturePlan, group: GroupPlan) -> dict[str, Any]:
-    return {
-        "source": plan.source,
-        "kind": group.shot_kind,
-        "count": group.count,
-        "interval_ms": plan.interval_ms,
-        "scene": group.scene.model_dump(mode="json") if group.scene is not None else None,
-    }
-
-
-def _with_progress(hooks: RecordHooks, outcome: GroupOutcome, progress: Progress) -> RecordHooks:
-    def committed(record: PairRecord) -> None:
-        outcome.committed += 1
-        for role, frame in zip(ROLES, (record.B, record.S), strict=True):
-            outcome.saturated[role] = max(outcome.saturated[role], frame.saturated)
-        shares = ", ".join(f"{role} {100 * outcome.saturated[role]:.1f}" for role in ROLES)
-        progress.step(f"lost {len(outcome.lost)}, saturated % {shares}, gap {record.gap_ms:.2f} ms")
-
-    return RecordHooks(
-        seek=hooks.seek,
-        check=hooks.check,
-        before_commit=hooks.before_commit,
-        committed=committed,
-        lost=outcome.lost.append,
-    )

@@ -5,24 +5,32 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Literal, Protocol
 
-from localblur.acquisition.camera import Camera, CameraRecord, CameraSettings
+from localblur.acquisition.camera import Camera, CameraError, CameraRecord, CameraSettings
+from localblur.acquisition.faults import FaultPlan
 from localblur.acquisition.feed import RigFeed
 from localblur.acquisition.record import RecordHooks
 from localblur.acquisition.rig import RigSettings, SceneSettings, ShotKind
-from localblur.acquisition.simulated import SimulatedCamera
+from localblur.acquisition.simulated import simulated_pair
+from localblur.acquisition.sync import SyncSettings, trigger_settings
+from localblur.acquisition.watchdog import Watchdog, WatchedCamera
 from localblur.common.errors import LocalblurError
-from localblur.datasets.recording import ROLES, JournalWriter, Role
+from localblur.datasets.recording import ROLES, Role
 
 SourceKind = Literal["cameras", "simulate", "emulate"]
 
 
 class PairSource(Protocol):
-    """Two cameras and what has to happen around them."""
+    """Two cameras and what has to happen around them.
+
+    Attributes:
+        cameras: watched by `watchdog`.
+    """
 
     cameras: tuple[Camera, Camera]
+    watchdog: Watchdog
 
-    def set_up(self) -> dict[Role, CameraRecord]:
-        """Set up the opened cameras; returns the settings they now have."""
+    def set_up(self, factor: float = 1.0) -> dict[Role, CameraRecord]:
+        """Set up the opened cameras, exposures times `factor`; returns the settings they now have."""
 
     def prepare(self, first: int, remaining: int) -> int:
         """Get ready for pairs from number `first` on; returns for how many, at most `remaining`."""
@@ -30,8 +38,8 @@ class PairSource(Protocol):
     def hooks(self) -> RecordHooks:
         """What the recording loop shall call."""
 
-    def finish(self, journal: JournalWriter) -> None:
-        """Tidy up, and note in the journal what was checked."""
+    def finish(self) -> str:
+        """Tidy up; returns what was checked, in words, if anything was."""
 
 
 def open_camera(role: Role, address: str) -> Camera:
@@ -64,15 +72,29 @@ class CameraSource:
 
     Args:
         serials: address of each camera, see `open_camera`.
-        settings: what to ask of each.
+        settings: what to ask of each, its trigger aside.
+        sync: how they are synchronised.
     """
 
-    def __init__(self, serials: dict[Role, str], settings: dict[Role, CameraSettings]) -> None:
-        self._settings = settings
-        self.cameras: tuple[Camera, Camera] = (open_camera("B", serials["B"]), open_camera("S", serials["S"]))
+    def __init__(
+        self, serials: dict[Role, str], settings: dict[Role, CameraSettings], sync: SyncSettings, watchdog: Watchdog
+    ) -> None:
+        self.watchdog = watchdog
+        self._settings, self._sync = settings, sync
+        self.cameras: tuple[Camera, Camera] = (
+            WatchedCamera(open_camera("B", serials["B"]), watchdog),
+            WatchedCamera(open_camera("S", serials["S"]), watchdog),
+        )
 
-    def set_up(self) -> dict[Role, CameraRecord]:
-        return {camera.role: camera.apply(self._settings[camera.role]) for camera in self.cameras}
+    def set_up(self, factor: float = 1.0) -> dict[Role, CameraRecord]:
+        exposures = {role: settings.exposure_ms * factor for role, settings in self._settings.items()}
+        triggers = trigger_settings(self._sync, exposures)
+        return {
+            role: camera.apply(
+                self._settings[role].model_copy(update={"exposure_ms": exposures[role], "trigger": triggers[role]})
+            )
+            for role, camera in zip(ROLES, self.cameras, strict=True)
+        }
 
     def prepare(self, first: int, remaining: int) -> int:
         return remaining
@@ -80,8 +102,8 @@ class CameraSource:
     def hooks(self) -> RecordHooks:
         return RecordHooks()
 
-    def finish(self, journal: JournalWriter) -> None:
-        pass
+    def finish(self) -> str:
+        return ""
 
 
 class RigSource:
@@ -91,6 +113,8 @@ class RigSource:
         kind: `simulate` or `emulate`.
         feed_folder: a folder of its own for rendered frames on their way to the cameras.
         rig, scene, shot_kind: what to render.
+        sync: how the cameras are synchronised.
+        faults: what goes wrong with simulated cameras.
         serials: serial numbers of the emulated cameras, where not the first two.
         truth_folder: where the truth goes; None if it is not wanted.
         executor: worker processes for rendering, or None.
@@ -104,41 +128,52 @@ class RigSource:
         rig: RigSettings,
         scene: SceneSettings,
         shot_kind: ShotKind,
+        sync: SyncSettings,
+        watchdog: Watchdog,
         *,
+        faults: FaultPlan | None = None,
         serials: dict[Role, str] | None = None,
         truth_folder: Path | None = None,
         executor: Executor | None = None,
         batch: int = 4,
     ) -> None:
-        self._rig, self._batch = rig, batch
+        self.watchdog = watchdog
+        self._kind, self._rig, self._sync, self._batch = kind, rig, sync, batch
         self._feed = RigFeed(feed_folder, rig, scene, shot_kind, truth_folder=truth_folder, executor=executor)
-        self.cameras = self._make_cameras(kind, serials or {})
+        blurred, sharp = self._make_cameras(serials or {}, faults or FaultPlan())
+        self.cameras: tuple[Camera, Camera] = WatchedCamera(blurred, watchdog), WatchedCamera(sharp, watchdog)
 
-    def _make_cameras(self, kind: SourceKind, serials: dict[Role, str]) -> tuple[Camera, Camera]:
-        if kind == "simulate":
-            return SimulatedCamera("B", self._feed), SimulatedCamera("S", self._feed)
-        from localblur.acquisition.emulation import EmulatedCamera, enable_emulator
+    def _make_cameras(self, serials: dict[Role, str], faults: FaultPlan) -> tuple[Camera, Camera]:
+        wired = self._sync.mode != "software"
+        if self._kind == "simulate":
+            return simulated_pair(self._feed, plan=faults, wired=wired)
+        from localblur.acquisition.emulation import EmulatedCamera, EmulatedWire, enable_emulator
 
         enable_emulator()
+        wire = EmulatedWire()
         return (
-            EmulatedCamera("B", self._feed.folder_of("B"), serials.get("B")),
-            EmulatedCamera("S", self._feed.folder_of("S"), serials.get("S")),
+            EmulatedCamera("B", self._feed.folder_of("B"), serials.get("B"), wire=wire),
+            EmulatedCamera("S", self._feed.folder_of("S"), serials.get("S"), wire=wire),
         )
 
-    def set_up(self) -> dict[Role, CameraRecord]:
+    def set_up(self, factor: float = 1.0) -> dict[Role, CameraRecord]:
         rig = self._rig
-        exposures = dict(zip(ROLES, (rig.exposure_long_ms, rig.exposure_short_ms), strict=True))
+        exposures = {"B": rig.exposure_long_ms * factor, "S": rig.exposure_short_ms * factor}
+        # where the host triggers, the alignment is in the rendered frames and no camera needs to wait for it
+        sync = self._sync if self._sync.mode != "software" else self._sync.model_copy(update={"alignment": "start"})
+        triggers = trigger_settings(sync, dict(zip(ROLES, exposures.values(), strict=True)))
         return {
-            camera.role: camera.apply(
+            role: camera.apply(
                 CameraSettings(
-                    exposure_ms=exposures[camera.role],
+                    exposure_ms=exposures[role],
                     width=rig.width,
                     height=rig.height,
                     bit_depth=rig.bit_depth,
                     black_level=rig.black_level,
+                    trigger=triggers[role],
                 )
             )
-            for camera in self.cameras
+            for role, camera in zip(ROLES, self.cameras, strict=True)
         }
 
     def prepare(self, first: int, remaining: int) -> int:
@@ -149,7 +184,28 @@ class RigSource:
     def hooks(self) -> RecordHooks:
         return RecordHooks(seek=self._feed.seek, check=self._feed.check, before_commit=self._feed.keep_truth)
 
-    def finish(self, journal: JournalWriter) -> None:
+    def finish(self) -> str:
         self._feed.remove()
-        if self._feed.checked:
-            journal.note(f"{self._feed.checked} pairs checked: every frame equals the rendered one bit for bit")
+        checked = self._feed.checked
+        return f"{checked} pairs checked: every frame equals the rendered one bit for bit" if checked else ""
+
+
+def reopen(source: PairSource, expected: dict[Role, CameraRecord], factor: float = 1.0) -> None:
+    """Connect to both cameras of a source anew and set them up as they were.
+
+    Raises:
+        CameraError: if a camera is not found, or has come back with other settings.
+    """
+    for camera in source.cameras:
+        camera.close()
+    for camera in source.cameras:
+        camera.open()
+    for role, now in source.set_up(factor).items():
+        before = expected[role]
+        for name in ("model", "serial", "pixel_format", "width", "height", "exposure_ms", "black_level"):
+            if getattr(now, name) != getattr(before, name):
+                raise CameraError(
+                    "refused",
+                    f"camera {role} came back with {name} {getattr(now, name)}, it had {getattr(before, name)}; start a"
+                    " new recording",
+                )

@@ -14,7 +14,7 @@ from measure import Row, Section, Variant, side_by_side
 from localblur.acquisition.camera import CameraSettings
 from localblur.acquisition.emulation import EmulatedCamera, enable_emulator
 from localblur.acquisition.feed import RigFeed
-from localblur.acquisition.pairing import Pairer
+from localblur.acquisition.pairing import TriggeredPairer
 from localblur.acquisition.record import record_pairs
 from localblur.acquisition.rig_settings import RigSettings, SceneSettings, resolve_rig
 from localblur.datasets.recording import ROLES, CameraRecord, RecordingManifest, RecordingWriter, Role
@@ -36,7 +36,7 @@ def write_frames(folder: Path) -> None:
             shutil.copyfile(feed.folder_of(role) / "000000.tif", feed.folder_of(role) / f"{number:06d}.tif")
 
 
-def cameras(frames: Path) -> tuple[Pairer, dict[Role, CameraRecord]]:
+def cameras(frames: Path) -> tuple[TriggeredPairer, dict[Role, CameraRecord]]:
     """Two emulated cameras, open and set up; they live as long as the process."""
     enable_emulator()
     settings = rig()
@@ -48,7 +48,7 @@ def cameras(frames: Path) -> tuple[Pairer, dict[Role, CameraRecord]]:
             exposure_ms=exposure_ms, width=WIDTH, height=HEIGHT, bit_depth=12, black_level=settings.black_level
         )
         records[camera.role] = camera.apply(wanted)
-    return Pairer(*pair), records
+    return TriggeredPairer(*pair), records
 
 
 def ours(frames: Path, folder: Path) -> Callable[[], Any]:
@@ -60,7 +60,7 @@ def ours(frames: Path, folder: Path) -> Callable[[], Any]:
 
     def run() -> int:
         journal = writer.journal(f"scenes/round{next(numbers)}")
-        return record_pairs(pairer, journal, records, PAIRS).committed
+        return record_pairs(pairer, journal, records, range(PAIRS)).committed
 
     return run
 

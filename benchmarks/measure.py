@@ -1,6 +1,6 @@
-"""Measuring two ways of doing the same thing side by side: each in a process of its own, called in alternation.
+"""Measuring ways of doing the same thing side by side: each in a process of its own, called in alternation.
 
-Machines drift: another job starts, the clock changes. Timing A, then B, would blame one of them. Here the two take
+Machines drift: another job starts, the clock changes. Timing A, then B, would blame one of them. Here they take
 turns, the ratio is formed round by round, and its median is reported with its range. A process each keeps their memory
 apart.
 """
@@ -73,23 +73,23 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """What one benchmark file reports."""
+    """What one benchmark file reports; `facts` are lines below the table."""
 
     title: str
     text: str
     rows: Sequence[Row]
+    facts: Sequence[str] = ()
 
 
-def side_by_side(ours: Variant, other: Variant, *, rounds: int) -> tuple[Measured, Measured]:
-    """Time both variants in alternation, `rounds` times each, after one untimed call of each."""
-    variants = (ours, other)
+def side_by_side(*variants: Variant, rounds: int) -> tuple[Measured, ...]:
+    """Time all variants in alternation, `rounds` times each, after one untimed call of each."""
     context = multiprocessing.get_context("spawn")
     pipes = [context.Pipe() for _ in variants]
     processes = [
         context.Process(target=_serve, args=(theirs, variant.prepare, variant.arguments), daemon=True)
         for variant, (_, theirs) in zip(variants, pipes, strict=True)
     ]
-    measured = [Measured(name=variant.name) for variant in variants]
+    measured = tuple(Measured(name=variant.name) for variant in variants)
     try:
         for process, (mine, _), values in zip(processes, pipes, measured, strict=True):
             process.start()
@@ -105,7 +105,7 @@ def side_by_side(ours: Variant, other: Variant, *, rounds: int) -> tuple[Measure
         for process in processes:
             if process.is_alive():
                 process.terminate()
-    return measured[0], measured[1]
+    return measured
 
 
 def _receive(process: Any, connection: Connection, timeout_s: float) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import bench_alignment
 import bench_capture
+import bench_capture_rate
 import bench_inference
 import bench_patches
 import click
@@ -26,6 +27,7 @@ SECTIONS: dict[str, Callable[[int], Section]] = {
     "patches": bench_patches.run,
     "alignment": bench_alignment.run,
     "capture": bench_capture.run,
+    "capture-rate": bench_capture_rate.run,
 }
 HEADER = "| what | ours | compared with | ours is faster by (min to max) | extra memory: ours / other | remarks |"
 
@@ -78,7 +80,8 @@ def head(machine: list[str], command: str, rounds: int, seconds: float) -> str:
 def section_text(section: Section) -> str:
     """One section as Markdown."""
     rows = [row_text(row) for row in section.rows]
-    return "\n".join([f"## {section.title}", "", section.text, "", HEADER, "|---" * 6 + "|", *rows, ""])
+    facts = [*(f"- {fact}" for fact in section.facts), ""] if section.facts else []
+    return "\n".join([f"## {section.title}", "", section.text, "", HEADER, "|---" * 6 + "|", *rows, "", *facts])
 
 
 def row_text(row: Row) -> str:

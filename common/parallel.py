@@ -145,15 +145,16 @@ def run_tasks(
 
 
 class Progress:
-    """A progress bar on a terminal, a plain line every ten seconds elsewhere."""
+    """A progress bar on a terminal, a line every ten seconds elsewhere; nothing for work done within `delay_s`."""
 
-    def __init__(self, total: int | None, description: str, unit: str = "pair") -> None:
+    def __init__(self, total: int | None, description: str, unit: str = "pair", *, delay_s: float = 0.0) -> None:
         self.total, self.description, self.unit = total, description, unit
         self.count = 0
         self._shown = 0
         self._terminal = sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=description, unit=unit) if self._terminal else None
+        self._bar = tqdm(total=total, desc=description, unit=unit, delay=delay_s) if self._terminal else None
         self._last = time.monotonic()
+        self._shown_from = self._last + delay_s
 
     def __enter__(self) -> "Progress":
         return self
@@ -161,7 +162,7 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self.count != self._shown:
+        elif self.count != self._shown and time.monotonic() >= self._shown_from:
             self._line()
 
     def step(self, note: str = "", count: int = 1) -> None:

@@ -3,17 +3,20 @@
 import numpy as np
 import pytest
 
-from localblur.acquisition.camera import CameraError, CameraRecord
-from localblur.acquisition.pairing import Pairer
-from localblur.acquisition.simulated import SimulatedCamera
+from localblur.acquisition.camera import CameraRecord, CameraSettings, TriggerSettings
+from localblur.acquisition.faults import Fault, FaultPlan
+from localblur.acquisition.pairing import TriggeredPairer
+from localblur.acquisition.simulated import simulated_pair
+from localblur.acquisition.stream_pairing import StreamPairer
+from localblur.acquisition.timebase import HostTime, VirtualTime
 from localblur.datasets.recording import RecordingManifest, RecordingWriter
 
 SHAPE = (8, 16)
-S_CODE = 1000
+S_CODE = 20_000
 
 
 class CodedFeed:
-    """Frame `n` of camera B is all n, of camera S all 1000 + n; `seek` chooses the first after a start."""
+    """Frame `n` of camera B is all n, of camera S all 20000 + n; `seek` chooses the first after a start."""
 
     def __init__(self, length=10**6):
         self.first, self.length = 0, length
@@ -42,48 +45,40 @@ class CodedFeed:
         return np.full(SHAPE, self.first + number + S_CODE * (role == "S"), np.uint16)
 
 
-class FaultyCamera(SimulatedCamera):
-    """`faults` says what goes wrong at which trigger, counted over all starts."""
-
-    def __init__(self, role, feed, faults=None):
-        super().__init__(role, feed)
-        self.faults = faults or {}
-        self.triggers = 0
-
-    def trigger(self):
-        fault = self.faults.get(self.triggers)
-        self.triggers += 1
-        if fault == "interrupt":
-            raise KeyboardInterrupt
-        if fault == "refuse":
-            raise CameraError("disconnected", "cable pulled")
-        if fault != "ignore":
-            super().trigger()
-        if fault == "twice":
-            super().trigger()
-
-    def get(self, timeout_ms, out):
-        fault = self.faults.get(self.triggers - 1)
-        if fault == "late":  # the frame comes, but after everybody has stopped waiting
-            raise CameraError("timeout", "no frame in time")
-        frame = super().get(timeout_ms, out)
-        if fault == "damaged":
-            raise CameraError("failed_buffer", "incompletely grabbed")
-        if fault == "skip":
-            return super().get(timeout_ms, out)
-        return frame
+def faults_of(plan):
+    """`{trigger: kind}` or `{trigger: (kind, {more})}` as a tuple of faults."""
+    faults = []
+    for trigger, fault in (plan or {}).items():
+        kind, more = fault if isinstance(fault, tuple) else (fault, {})
+        faults.append(Fault(kind=kind, at=trigger, **more))
+    return tuple(faults)
 
 
 class FaultyPair:
-    """Two faulty cameras on one feed, their pairer, and what they record into."""
+    """Two simulated cameras on one feed, with faults and clocks, their pairer, and what they record into."""
 
-    def __init__(self, folder, b_faults=None, s_faults=None, length=10**6):
+    def __init__(self, folder, b_faults=None, s_faults=None, length=10**6, *, each=True, virtual=True, **clocks):
         self.feed = CodedFeed(length)
-        self.blurred = FaultyCamera("B", self.feed, b_faults)
-        self.sharp = FaultyCamera("S", self.feed, s_faults)
-        self.pairer = Pairer(self.blurred, self.sharp, frame_timeout_ms=50)
+        self.time = VirtualTime() if virtual else HostTime()
+        self.plan = FaultPlan(B=faults_of(b_faults), S=faults_of(s_faults), **clocks)
+        self.blurred, self.sharp = simulated_pair(self.feed, plan=self.plan, timebase=self.time, wired=not each)
+        if not each:
+            self.set_up("sharp", source="line")
+        self.pairer = TriggeredPairer(self.blurred, self.sharp, each=each, frame_timeout_ms=50, now_ns=self.time.now_ns)
         self.manifest = RecordingManifest(camera_B=self.feed.record("B"), camera_S=self.feed.record("S"))
         self.folder = folder
+
+    def set_up(self, which, **trigger):
+        camera = self.blurred if which == "blurred" else self.sharp
+        exposure_ms = self.feed.record(camera.role).exposure_ms
+        return camera.apply(CameraSettings(exposure_ms=exposure_ms, trigger=TriggerSettings(**trigger)))
+
+    def stream(self, rate_hz=30.0, delay_ms=9.0):
+        """Let camera B run by itself and S follow; returns their pairer."""
+        self.blurred, self.sharp = simulated_pair(self.feed, plan=self.plan, timebase=self.time, wired=True, paced=True)
+        self.set_up("blurred", source="free", rate_hz=rate_hz)
+        self.set_up("sharp", source="line", delay_ms=delay_ms)
+        return StreamPairer(self.blurred, self.sharp, period_ms=1000 / rate_hz, delay_ms=delay_ms, frame_timeout_ms=500)
 
     def writer(self):
         return RecordingWriter.create(self.folder, self.manifest)

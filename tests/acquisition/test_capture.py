@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -98,10 +99,10 @@ def test_the_emulator_delivers_what_the_simulation_does(tmp_path):
 
 
 def test_calibrations_and_scenes_of_one_rig_add_up(folder):
-    captured("--pair", "--simulate", "--count", 2, "--size", SIZE, "--rig", 5, "-o", folder)
+    captured("--pair", "--simulate", "--count", 3, "--size", "320x240", "--rig", 5, "-o", folder)
     kinds = ("static", "dark", "flat", "chart")
     options = [argument for kind in kinds for argument in ("--calibrate", kind)]
-    result = captured("--simulate", *options, "--count", 2, "-o", folder)
+    result = captured("--simulate", *options, "--count", 3, "-o", folder)
     assert f"next: align-dataset {folder} -o pairs.h5" in result.output
     captured("--pair", "--simulate", "--scene", "other", "--count", 1, "-o", folder)
     recording = Recording.open(folder)
@@ -111,7 +112,7 @@ def test_calibrations_and_scenes_of_one_rig_add_up(folder):
     dark_blurred, _ = recording.frames("calibration/dark", 0)
     assert abs(dark_blurred.mean() - 64) < 5
     assert not np.array_equal(recording.frames("scenes/other", 0)[0], recording.frames("scenes/scene-01", 0)[0])
-    assert verify(folder) == (11, [])
+    assert verify(folder) == (16, [])
 
 
 def test_an_existing_scene_is_continued_only_when_asked(folder):
@@ -160,14 +161,14 @@ def test_emulated_and_simulated_frames_are_not_mixed(folder):
 
 
 def test_a_rig_from_a_file_is_used_and_cannot_be_contradicted(folder, tmp_path):
-    rig = resolve_rig(seed=9, width=64, height=64).model_copy(update={"drift_px": 0.0})
+    rig = resolve_rig(seed=9, width=160, height=120).model_copy(update={"drift_px": 0.0})
     path = tmp_path / "rig.yaml"
     path.write_text(json.dumps(rig.model_dump(mode="json")))
     result = capture("--pair", "--simulate", "--rig", path, "--size", "80x64", "-o", folder)
     assert_refused(result, 1, "set width, height in that file")
     captured("--pair", "--simulate", "--count", 1, "--rig", path, "-o", folder)
     assert RigSettings.model_validate(Recording.open(folder).manifest.rig) == rig
-    captured("--simulate", "--calibrate", "flat", "--count", 1, "--rig", path, "-o", folder)
+    captured("--simulate", "--calibrate", "flat", "--count", 2, "--rig", path, "-o", folder)
     path.write_text(json.dumps({**rig.model_dump(mode="json"), "drift_px": 1.0}))
     result = capture("--simulate", "--calibrate", "dark", "--rig", path, "-o", folder)
     assert_refused(result, 1, "drift_px=0.0, not 1.0")
@@ -186,7 +187,7 @@ def test_a_scene_from_a_file_and_single_settings(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ((), 2, ["--pair, --calibrate KIND, --list or --verify"]),
+        ((), 2, ["--pair, --calibrate KIND, --advise, --list or --verify"]),
         (("--pair", "--simulate"), 2, ["--output"]),
         (("--pair", "--simulate", "--emulate", "-o", "x"), 2, ["exclude each other"]),
         (("--pair", "--simulate", "--size", "64", "-o", "x"), 2, ["'64' is no size"]),
@@ -203,6 +204,20 @@ def test_a_scene_from_a_file_and_single_settings(folder, tmp_path):
         (("--pair", "--blur", "1", "--sharp", "1", "-o", "x"), 1, ["the same camera 1"]),
         (("--pair", "--blur", "1", "--sharp", "2", "-o", "x"), 1, ["camera B (1): not found; connected: none at all"]),
         (("--pair", "--simulate", "--mirror", "B", "-o", "x"), 1, ["--mirror", "real cameras"]),
+        (("--pair", "--simulate", "--rate", "10", "-o", "x"), 1, ["--rate is for real cameras"]),
+        (("--pair", "--simulate", "--average", "4", "-o", "x"), 1, ["--average is for real cameras"]),
+        (("--pair", "--emulate", "--faults", "f.yaml", "-o", "x"), 1, ["f.yaml"]),
+        (("--pair", "--blur", "1", "--sharp", "2", "--rate", "9", "-o", "x"), 1, ["a rate needs --sync line"]),
+        (
+            ("--pair", "--blur", "1", "--sharp", "2", "--sync", "line", "--rate", "60", "-o", "x"),
+            1,
+            ["--rate 60 leaves 16.6667 ms per pair, less than the long exposure of 20 ms"],
+        ),
+        (("--pair", "--simulate", "--rerecord", "x", "-o", "x"), 2, ["write a pair's number"]),
+        (("--pair", "--simulate", "--rerecord", "0", "-o", "x"), 1, ["--rerecord 0", "holds 0 pairs"]),
+        (("--pair", "--calibrate", "static", "--simulate", "--rerecord", "0", "-o", "x"), 2, ["name exactly one"]),
+        (("--advise", "-o", "x"), 1, ["x is no recording"]),
+        (("--advise",), 1, ["--blur SERIAL"]),
         (("--verify", "x"), 1, ["x is no recording"]),
     ],
 )
@@ -252,11 +267,15 @@ def test_the_emulator_as_real_cameras(folder, monkeypatch):
     assert (recording.manifest.camera_B.serial, recording.manifest.camera_S.serial) == ("0815-0001", "0815-0000")
     assert recording.manifest.rig == {}
     assert recording.frames("scenes/desk", 3)[0].shape == (80, 96)
-    result = captured("--calibrate", "static", "--count", 2, "-o", folder)
+    result = capture("--calibrate", "static", "--count", 2, "-o", folder)
+    # test images are no static scene, and that is said at once
+    assert result.exit_code == 3, result.output
+    assert "calibration/static: 2 of 2 pairs committed, 0 lost" in result.output
+    assert "a scene rich in texture" in result.output
     assert f"next: align-dataset {folder}" in result.output
     refused = (
         (("--size", "64x64"), "width 96 of camera B"),
-        (("--exposure-long", 30), "an exposure of 20 ms of camera B, not 30 ms"),
+        (("--exposure-long", 22), "an exposure of 20 ms of camera B, not 22 ms"),
         (("--blur", "0815-0000", "--sharp", "0815-0001"), "serial 0815-0001 of camera B"),
         (("--bit-depth", 8), "pixel_format BayerRG12"),
     )
@@ -275,7 +294,7 @@ def test_cameras_of_another_make_are_one_line_in_the_table(folder, monkeypatch, 
     captured("--pair", "--scene", "b", *options, "-o", folder)
     assert verify(folder) == (14, [])
     blurred, sharp = Recording.open(folder).frames("scenes/b", 6)
-    assert (blurred[0, 0], sharp[0, 0]) == (6, 1006)
+    assert (blurred[0, 0], sharp[0, 0]) == (6, 20_006)
     result = capture("--pair", "--blur", "other:1", "--sharp", "coded:2", "-o", folder / "new")
     assert_refused(result, 1, "no make 'other'; known: basler, coded")
 
@@ -287,27 +306,117 @@ def test_list_shows_cameras_or_says_there_are_none(monkeypatch):
     assert "0815-0001" in captured("--list", "--emulate").output
 
 
-def test_losses_are_told_and_give_exit_code_3(folder, monkeypatch):
-    class Forgetful(SimulatedCamera):
-        triggers = 0
+def with_faults(tmp_path, text):
+    path = tmp_path / "faults.yaml"
+    path.write_text(text)
+    return "--faults", path
 
-        def trigger(self):
-            self.triggers += 1
-            if self.triggers not in (2, 5):
-                super().trigger()
 
-    monkeypatch.setattr("localblur.acquisition.sources.SimulatedCamera", Forgetful)
-    monkeypatch.setattr("localblur.acquisition.session.FRAME_TIMEOUT_MS", 10)
-    result = capture("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, "-o", folder)
+@pytest.mark.parametrize("sync", ["software", "line", "action"])
+def test_losses_are_told_and_give_exit_code_3(folder, tmp_path, monkeypatch, sync):
+    monkeypatch.setattr("localblur.acquisition.sync.FRAME_TIMEOUT_MS", 10)
+    faults = with_faults(tmp_path, "S: [{kind: ignore, at: 1}, {kind: fail, at: 4}]\nB: [{kind: disconnect, at: 6}]")
+    result = capture("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, "--sync", sync, *faults, "-o", folder)
     assert result.exit_code == 3, result.output
-    assert "scenes/s: 6 of 6 pairs committed, 2 lost" in result.output
-    assert "no frame within" in result.output
+    assert "scenes/s: 6 of 6 pairs committed, 3 lost" in result.output
+    assert "last loss: simulated camera B does not answer" in result.output
     recording = Recording.open(folder)
+    assert recording.manifest.settings["sync"]["mode"] == sync
     assert verify(folder) == (6, [])
     for index in range(6):
         np.testing.assert_array_equal(
             recording.frames("scenes/s", index)[1], rendered_again(recording, "s", index).raw_S
         )
+
+
+def test_a_camera_that_is_gone_for_good_is_one_line(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("localblur.acquisition.record.REOPEN_WAIT_S", 0.0)
+    faults = with_faults(tmp_path, "S: [{kind: disconnect, at: 3, attempts: 100}]")
+    result = capture("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, *faults, "-o", folder)
+    assert_refused_after_progress(result, "simulated camera S is not connected")
+    assert verify(folder) == (3, [])
+    captured("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, "--resume", "-o", folder)
+    assert verify(folder) == (6, [])
+
+
+def test_a_driver_that_hangs_ends_the_process_with_everything_committed(folder, tmp_path):
+    """In a process of its own: the thread inside the driver is never coming back."""
+    faults = with_faults(tmp_path, "B: [{kind: block, at: 4}]")
+    arguments = ["--pair", "--simulate", "s", "--count", "9", "--size", SIZE, *map(str, faults), "-o", str(folder)]
+    program = "import localblur.acquisition.watchdog as w; import localblur.acquisition.sync as s\n"
+    program += "w.PATIENCE = 0.1; s.FRAME_TIMEOUT_MS = 500\n"
+    program += "import localblur.acquisition.session as session\n"
+    program += "session.Watchdog = lambda: w.Watchdog(call_limit_ms=300)\n" + COMMAND
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "camera B: fetch a frame: the camera's driver does not come back" in done.stderr.splitlines()[-1]
+    assert verify(folder) == (4, [])
+    assert Recording.open(folder).manifest.state == "aborted"
+
+
+def test_a_pair_that_went_wrong_is_recorded_again(folder):
+    options = ("--pair", "--simulate", "s", "--size", SIZE, "-o", folder)
+    captured(*options, "--count", 5)
+    result = captured(*options, "--rerecord", "1,3", "--reason", "a hand in the picture")
+    assert "scenes/s: 2 of 2 pairs replaced, 5 held already, 0 lost" in result.output
+    assert verify(folder) == (5, [])
+    journal = read_journal(folder / "scenes" / "s" / "journal.jsonl")
+    assert [pair.B.name for pair in journal.pairs] == [
+        "000000_B.tif",
+        "000001-1_B.tif",
+        "000002_B.tif",
+        "000003-1_B.tif",
+        "000004_B.tif",
+    ]
+    assert [event["index"] for event in journal.lost] == [1, 3]
+    assert all("a hand in the picture" in event["reason"] for event in journal.lost)
+    assert_refused(capture(*options, "--rerecord", "5"), 1, "--rerecord 5", "holds 5 pairs")
+
+
+def test_a_complete_recording_has_a_list_of_checksums_that_verify_reads(folder):
+    captured("--pair", "--simulate", "s", "--count", 2, "--size", SIZE, "-o", folder)
+    listed = (folder / "sha256sums.txt").read_text()
+    assert "scenes/s/000001_S.tif" in listed
+    (folder / "truth" / "s" / "000001.npz").write_bytes(b"altered")
+    result = capture("--verify", folder)
+    assert result.exit_code == 1
+    assert "000001.npz" in result.output
+
+
+@pytest.mark.parametrize("way", ["--simulate", "--emulate"])
+def test_the_line_drives_camera_s(folder, way):
+    captured("--pair", way, "s", "--sync", "line", "--count", 4, "--size", SIZE, "-o", folder)
+    assert verify(folder) == (4, [])
+    result = capture("--pair", way, "t", "--sync", "software", "--size", SIZE, "-o", folder)
+    assert_refused(result, 1, "was recorded with mode line, not software")
+    captured("--pair", way, "t", "--count", 2, "--size", SIZE, "-o", folder)
+
+
+def test_advice_from_a_recording_and_from_cameras_agrees(folder):
+    rig = ("--simulate", "--size", "160x120", "--rig", 5)
+    capture("--calibrate", "static", "--calibrate", "bracket", "--calibrate", "dark", *rig, "-o", folder)
+    recorded = captured("--advise", "-o", folder, "--speed", 1.5).output.splitlines()
+    measured = captured("--advise", *rig, "--speed", 1.5).output.splitlines()
+    density = [float(lines[0].split(": ")[1].split(" ")[0]) for lines in (recorded, measured)]
+    assert density[0] == pytest.approx(density[1], abs=0.01)
+    assert "blur: 30.0 px in 20 ms" in recorded
+    assert any(line.startswith("camera S: gain:") for line in recorded)
+    assert any("record a bracket" in line for line in measured)
+
+
+def test_a_bracket_scales_both_exposures(folder):
+    capture("--calibrate", "bracket", "--simulate", "--size", SIZE, "-o", folder)
+    pairs = Recording.open(folder).pairs("calibration/bracket")
+    factors = [round(pair.B.exposure_ms / 20, 4) for pair in pairs]
+    assert factors == [round(pair.S.exposure_ms / 2, 4) for pair in pairs]
+    assert len(set(factors)) == 7
+    assert [factors.count(factor) for factor in sorted(set(factors))] == [2] * 7
+
+
+def test_a_preview_is_left_as_a_picture(folder, tmp_path):
+    picture = tmp_path / "newest.jpg"
+    captured("--pair", "--simulate", "s", "--count", 2, "--size", SIZE, "--preview", picture, "-o", folder)
+    assert cv2.imread(str(picture)) is not None
 
 
 def test_a_camera_that_delivers_something_else_is_found_out(folder, monkeypatch):
@@ -318,7 +427,7 @@ def test_a_camera_that_delivers_something_else_is_found_out(folder, monkeypatch)
                 out[5, 7] ^= 1
             return frame
 
-    monkeypatch.setattr("localblur.acquisition.sources.SimulatedCamera", Lying)
+    monkeypatch.setattr("localblur.acquisition.simulated.SimulatedCamera", Lying)
     result = capture("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, "-o", folder)
     assert_refused_after_progress(result, "camera S did not deliver shot 2 as it was fed")
     assert verify(folder) == (2, [])
