@@ -1,9 +1,9 @@
 """What worker processes do for `align-dataset`: fit and check static pairs, align pairs and leave them as parts."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -12,7 +12,7 @@ import numpy as np
 from localblur.alignment.blur_masks import MaskSettings, pair_mask
 from localblur.alignment.calibration import RigCalibration, StaticFit, calibrate, fit_static_pair
 from localblur.alignment.displacement import valid_box
-from localblur.alignment.inputs import CHART, STATIC, PairInput
+from localblur.alignment.inputs import CHART, FLAT, STATIC, PairInput
 from localblur.alignment.judge import JudgedPair, judge_pair
 from localblur.alignment.pair import align_pair
 from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
@@ -26,6 +26,7 @@ from localblur.alignment.rendering import (
     grey_world,
 )
 from localblur.alignment.report_pictures import pair_pictures, save_pictures
+from localblur.alignment.sensor_fields import FlatField, FlatMean
 from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path
 from localblur.common.parallel import run_tasks
@@ -62,17 +63,22 @@ class AlignDatasetSettings(Settings):
 
 @dataclass(frozen=True)
 class RigModel:
-    """What all pairs of one input share: calibration (None without static pairs), rendering, and how good they are."""
+    """What all pairs of one input share: calibration (None without static pairs), rendering, and how good they are.
+
+    `blacks` is what the dark frames of each camera showed.
+    """
 
     calibration: RigCalibration | None
     rendering: Rendering
     residuals: tuple[dict[str, float], ...] = ()
+    blacks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
         """As stored under /calibration/<input>."""
         fitted = self.calibration.content() if self.calibration else {}
         plain = [{key: _plain(value) for key, value in measures.items()} for measures in self.residuals]
-        return {**fitted, "residuals": plain, "rendering": self.rendering.content()}
+        black = {f"black_{role}": dict(content) for role, content in self.blacks.items()}
+        return {**fitted, **black, "residuals": plain, "rendering": self.rendering.content()}
 
 
 @dataclass(frozen=True)
@@ -192,20 +198,38 @@ def model_rig(source: PairInput, settings: AlignDatasetSettings, executor: Execu
         LocalblurError: if there are static pairs but none can be used, or the chart or white balance fails.
     """
     rendering = _rendering(source, settings)
+    blacks: dict[str, Mapping[str, float]] = {role: black.content() for role, black in source.blacks().items()}
     pairs = source.pairs(STATIC)
     if not pairs:
         logger.warning("%s has no static pairs: every pair is registered on its own (less reliable)", source.path)
-        return RigModel(None, rendering)
+        return RigModel(None, rendering, blacks=blacks)
     fits = _in_order(run_fit_task, [StaticTask(source, pair, settings) for pair in pairs], executor)
     if not fits:
         raise LocalblurError(f"not one of the {len(pairs)} static pairs of {source.path} can be read")
-    calibration = calibrate(list(fits.values()), settings.alignment)
+    calibration = calibrate(list(fits.values()), settings.alignment, _flats(source, settings))
     for fit in fits.values():
         if fit.label not in calibration.labels:
             logger.warning("static pair %s is not used: it correlates by %.2f only", fit.label, fit.correlation)
     used = [pair for pair, fit in fits.items() if fit.label in calibration.labels]
     checks = _in_order(run_check_task, [StaticTask(source, pair, settings, calibration) for pair in used], executor)
-    return RigModel(calibration, rendering, tuple(checks.values()))
+    return RigModel(calibration, rendering, tuple(checks.values()), blacks)
+
+
+def _flats(source: PairInput, settings: AlignDatasetSettings) -> tuple[FlatField, FlatField] | None:
+    """How cameras B and S see an even field, if usable flat frames were recorded."""
+    pairs = source.pairs(FLAT)
+    if not pairs or not settings.alignment.radiometry.flat_frames:
+        return None
+    blurred, sharp = FlatMean(), FlatMean()
+    try:
+        for pair in pairs:
+            flat = source.read(FLAT, pair)
+            blurred.add(flat.blurred)
+            sharp.add(flat.sharp)
+        return blurred.field(), sharp.field()
+    except LocalblurError as error:
+        logger.warning("the flat frames of %s are not used: %s", source.path, error)
+        return None
 
 
 def _in_order(

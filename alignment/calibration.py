@@ -12,6 +12,7 @@ from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
 from localblur.alignment.registration import coarse_shift, register
 from localblur.alignment.registration_level import Luma, stabilised_luma
 from localblur.alignment.robust import correlation
+from localblur.alignment.sensor_fields import FlatField, vignetting_ratio
 from localblur.common.errors import LocalblurError
 
 
@@ -44,12 +45,14 @@ class RigCalibration:
         labels: the static pairs used.
         spread_px: distance of each pair's own field from the common one: the rig's drift between the pairs plus the
             error of the fits.
+        vignetting_from: what told the vignetting ratio: "static pairs" or "flat frames".
     """
 
     field: PolynomialField
     color: ColorModel
     labels: tuple[str, ...]
     spread_px: tuple[float, ...]
+    vignetting_from: str = "static pairs"
 
     def content(self) -> dict[str, Any]:
         """As stored under /calibration of a pairs file: arrays and plain values."""
@@ -59,6 +62,7 @@ class RigCalibration:
             "color_matrix": self.color.matrix,
             "color_offset": self.color.offset,
             "vignetting": self.color.vignetting,
+            "vignetting_from": self.vignetting_from,
             "color_residual": self.color.residual,
             "static_pairs": list(self.labels),
             "spread_px": list(self.spread_px),
@@ -91,8 +95,16 @@ def fit_static_pair(captured: CapturedPair, settings: AlignmentSettings) -> Stat
     )
 
 
-def calibrate(fits: Sequence[StaticFit], settings: AlignmentSettings) -> RigCalibration:
+def calibrate(
+    fits: Sequence[StaticFit], settings: AlignmentSettings, flats: tuple[FlatField, FlatField] | None = None
+) -> RigCalibration:
     """Combine what the static pairs say.
+
+    Args:
+        fits: of the static pairs.
+        settings: constants of the fits.
+        flats: how cameras B and S see an even field: gives the vignetting ratio, which is fitted on the static pairs
+            otherwise.
 
     Raises:
         LocalblurError: if none of them could be registered, or they differ in size.
@@ -114,12 +126,14 @@ def calibrate(fits: Sequence[StaticFit], settings: AlignmentSettings) -> RigCali
         raise LocalblurError(f"static pairs differ in size: {sorted(sizes)}; use one size for a calibration")
     (width, height) = sizes.pop()
     field = PolynomialField(np.median([fit.field.coefficients for fit in good], axis=0), width, height)
+    vignetting = vignetting_ratio(flats[1], flats[0], field) if flats else None
     samples = ColorSamples.joined([fit.samples for fit in good])
     return RigCalibration(
         field,
-        fit_color(samples, width, height, settings.color, np.random.default_rng(0)),
+        fit_color(samples, width, height, settings.color, np.random.default_rng(0), vignetting),
         tuple(fit.label for fit in good),
         tuple(round(field.distance_px(fit.field), 4) for fit in good),
+        "flat frames" if flats else "static pairs",
     )
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.alignment.displacement import BoolArray, evaluate_on_grid, monomials, term_count
+from localblur.alignment.displacement import BoolArray, degree_of, evaluate_on_grid, monomials, term_count
 from localblur.alignment.robust import Vector, robust_sigma, tukey_weight, weighted_least_squares
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
@@ -57,7 +57,8 @@ class ColorModel:
     Attributes:
         matrix: float64, shape (3, 3).
         offset: float64, shape (3,), linear light.
-        vignetting: coefficients of a quadratic polynomial of `displacement.monomials`; 1 in the centre.
+        vignetting: coefficients of a polynomial of `displacement.monomials`; 1 in the centre. Quadratic if fitted on
+            pictures, of degree 4 from flat frames.
         residual: robust standard deviation of what is left, relative to the square root of the light.
     """
 
@@ -100,7 +101,12 @@ def block_samples(sharp: FloatArray, blurred: FloatArray, usable: BoolArray, blo
 
 
 def fit_color(
-    samples: ColorSamples, width: int, height: int, settings: ColorSettings, rng: np.random.Generator
+    samples: ColorSamples,
+    width: int,
+    height: int,
+    settings: ColorSettings,
+    rng: np.random.Generator,
+    vignetting: Vector | None = None,
 ) -> ColorModel:
     """Fit matrix, offset and vignetting ratio in turns, each with Tukey weights.
 
@@ -112,6 +118,7 @@ def fit_color(
         width, height: size of the sharp image.
         settings: robustness and limits.
         rng: which samples to keep when there are more than `max_blocks`.
+        vignetting: the ratio's coefficients if they are known (from flat frames); otherwise they are fitted.
 
     Raises:
         LocalblurError: if there are too few samples to fit 12 numbers.
@@ -124,9 +131,14 @@ def fit_color(
         )
     keep = rng.permutation(count)[: settings.max_blocks] if count > settings.max_blocks else np.arange(count)
     sharp, blurred, position = samples.sharp[keep], samples.blurred[keep], samples.position[keep]
-    terms = monomials(position[:, 0], position[:, 1], width, height, VIGNETTING_DEGREE)
     certainty = 1 / np.sqrt(np.maximum(sharp.mean(1), 0) + _NOISE_FLOOR)
-    vignetting: Vector = np.zeros(terms.shape[1])
+    if vignetting is not None:
+        terms = monomials(position[:, 0], position[:, 1], width, height, degree_of(len(vignetting)))
+        design = np.concatenate([blurred * (terms @ vignetting)[:, None], np.ones((len(keep), 1))], 1)
+        known, _, left = _robust_matrix(design, sharp, certainty, settings.tukey)
+        return ColorModel(known[:3].T.copy(), known[3].copy(), vignetting, left)
+    terms = monomials(position[:, 0], position[:, 1], width, height, VIGNETTING_DEGREE)
+    vignetting = np.zeros(terms.shape[1])
     vignetting[0] = 1.0
     solution: Vector = np.zeros((4, 3))
     weight, ratio, residual = certainty**2, vignetting, 0.0

@@ -7,6 +7,7 @@ travel to worker processes; each process opens files by itself.
 import hashlib
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,16 +17,22 @@ import numpy.typing as npt
 
 from localblur.alignment.pipeline import CapturedPair
 from localblur.alignment.radiometry import LinearImage, RadiometrySettings, linear_image, raw_image
+from localblur.alignment.sensor_fields import BlackFrame, black_frame
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_image
 from localblur.datasets.parts import files_identity
-from localblur.datasets.recording import MANIFEST_NAME, CameraRecord, Recording
+from localblur.datasets.recording import MANIFEST_NAME, Recording, Role
 
 logger = logging.getLogger(__name__)
 
 Encoding = Literal["srgb", "linear"]
 
-STATIC, CHART = CALIBRATION_GROUPS = "calibration/static", "calibration/chart"
+STATIC, CHART, DARK, FLAT = CALIBRATION_GROUPS = (
+    "calibration/static",
+    "calibration/chart",
+    "calibration/dark",
+    "calibration/flat",
+)
 
 _PAIR_FILE = re.compile(r"(?P<name>.+)_(?P<role>blur|sharp)\.(png|tif|tiff)", re.IGNORECASE)
 
@@ -59,6 +66,9 @@ class PairInput(Protocol):
     def read(self, group: str, pair: str) -> CapturedPair:
         """Read one pair; missing or damaged files are a `LocalblurError`."""
 
+    def blacks(self) -> Mapping[Role, BlackFrame]:
+        """The black of each camera as its dark frames show it; a camera without usable ones is missing."""
+
 
 def open_input(path: Path, encoding: Encoding | None, settings: RadiometrySettings) -> PairInput:
     """Open a recording or a plain pair folder.
@@ -72,6 +82,7 @@ def open_input(path: Path, encoding: Encoding | None, settings: RadiometrySettin
         LocalblurError: if it is neither, holds no pair, a partner is missing, or 16-bit files come without `encoding`.
     """
     _recording.cache_clear()  # a recording may have grown since this process looked last
+    _blacks.cache_clear()
     if (path / MANIFEST_NAME).is_file():
         source: PairInput = RecordingInput(path, settings)
         Recording.open(path)
@@ -128,14 +139,20 @@ class RecordingInput:
         blurred, sharp = recording.frames(group, index)
         return CapturedPair(
             f"{self.path.name}/{group}/{pair}",
-            self._image(blurred, recording.manifest.camera_B),
-            self._image(sharp, recording.manifest.camera_S),
+            self._image(blurred, "B"),
+            self._image(sharp, "S"),
             exposure_long_ms=record.B.exposure_ms,
             exposure_short_ms=record.S.exposure_ms,
         )
 
-    def _image(self, raw: npt.NDArray[Any], camera: CameraRecord) -> LinearImage:
-        return raw_image(raw, camera.bayer, camera.black_level, camera.white_level, self.settings)
+    def blacks(self) -> Mapping[Role, BlackFrame]:
+        """From the recording's dark frames; read once per process."""
+        return _blacks(self.path) if self.settings.dark_frames else {}
+
+    def _image(self, raw: npt.NDArray[Any], role: Role) -> LinearImage:
+        camera, black = _recording(self.path).manifest.cameras[role], self.blacks().get(role)
+        black_dn = black.level_dn if black else None
+        return raw_image(raw, camera.bayer, camera.black_level, camera.white_level, self.settings, black_dn)
 
 
 @dataclass(frozen=True)
@@ -174,6 +191,10 @@ class FolderInput:
         if files is None:
             raise LocalblurError(f"{self.path / group} holds no pair {pair}")
         return CapturedPair(f"{self.path.name}/{group}/{pair}", self._image(files["blur"]), self._image(files["sharp"]))
+
+    def blacks(self) -> Mapping[Role, BlackFrame]:
+        """None: a picture's black is not that of a sensor."""
+        return {}
 
     def _image(self, path: Path) -> LinearImage:
         image = read_image(path)
@@ -229,3 +250,17 @@ def _eight_bit(path: Path, encoding: Encoding | None) -> bool:
 @lru_cache(maxsize=8)
 def _recording(path: Path) -> Recording:
     return Recording.open(path)
+
+
+@lru_cache(maxsize=4)
+def _blacks(path: Path) -> dict[Role, BlackFrame]:
+    recording = _recording(path)
+    indices = [pair.index for pair in recording.pairs(DARK)]
+    found: dict[Role, BlackFrame] = {}
+    for number, (role, camera) in enumerate(recording.manifest.cameras.items() if indices else ()):
+        darks = (recording.frames(DARK, index)[number] for index in indices)
+        try:
+            found[role] = black_frame(darks, camera.bayer is not None, camera.black_level, camera.white_level)
+        except LocalblurError as error:
+            logger.warning("%s: the dark frames of camera %s are not used: %s", path, role, error)
+    return found

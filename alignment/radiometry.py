@@ -21,9 +21,16 @@ _FOOTPRINT = np.ones((5, 5), np.uint8)
 
 
 class RadiometrySettings(Settings):
-    """When a pixel counts as saturated: from this share of the range between black and white."""
+    """From sensor values to light.
+
+    Attributes:
+        saturated_from: share of the range between black and white from which a pixel counts as saturated.
+        dark_frames, flat_frames: whether those of a recording are used, if there are any.
+    """
 
     saturated_from: float = 0.97
+    dark_frames: bool = True
+    flat_frames: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,12 @@ def linear_image(image: npt.NDArray[Any], encoding: str, settings: RadiometrySet
 
 
 def raw_image(
-    raw: npt.NDArray[Any], bayer: str | None, black_level: float, white_level: float, settings: RadiometrySettings
+    raw: npt.NDArray[Any],
+    bayer: str | None,
+    black_level: float,
+    white_level: float,
+    settings: RadiometrySettings,
+    black_dn: FloatArray | None = None,
 ) -> LinearImage:
     """A raw frame of a recording.
 
@@ -55,6 +67,7 @@ def raw_image(
         bayer: RGGB, GRBG, GBRG or BGGR; None for RGB frames.
         black_level, white_level: digital numbers of no light and of full scale.
         settings: when a pixel counts as saturated.
+        black_dn: measured black of every pixel, the shape of `raw`; takes the place of `black_level`.
 
     Raises:
         LocalblurError: if the levels or the shape make no sense.
@@ -65,7 +78,10 @@ def raw_image(
         )
     if bayer is not None and (raw.ndim != 2 or min(raw.shape) < 8):
         raise LocalblurError(f"a {bayer} frame must have shape (H, W), at least 8 x 8, got {raw.shape}")
-    unit = (raw.astype(np.float32) - np.float32(black_level)) * np.float32(1 / (white_level - black_level))
+    if black_dn is not None and black_dn.shape != raw.shape:
+        raise LocalblurError(f"the frame is {raw.shape} but its black is {black_dn.shape}; record new dark frames")
+    black = np.float32(black_level) if black_dn is None else black_dn
+    unit = (raw.astype(np.float32) - black) * np.float32(1 / (white_level - black_level))
     clipped = unit >= settings.saturated_from
     if bayer is None:
         return LinearImage(unit, np.asarray(clipped.any(-1)))

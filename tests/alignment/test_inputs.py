@@ -130,10 +130,10 @@ def record(path: Path, count: int = 2) -> Path:
     return path
 
 
-def grow(path: Path, group: str) -> None:
+def grow(path: Path, group: str, value: int = 100) -> None:
     writer = RecordingWriter.open(path)
     frame = {"block_id": 1, "host_time_ns": 1, "camera_time_ns": None, "exposure_ms": 1.0}
-    data = np.full((120, 130), 100, np.uint16)
+    data = np.full((120, 130), value, np.uint16)
     frames = [Frame(role=role, data=data, **frame) for role in ("B", "S")]  # type: ignore[arg-type]
     writer.journal(group).commit_pair(*frames, gap_ms=0.0)
     writer.close("complete")
@@ -147,6 +147,27 @@ def test_recording_is_linearised_with_its_levels(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.blurred.light, 2015 / 4031, rtol=1e-4)
     np.testing.assert_allclose(found.sharp.light, 806 / 4031, rtol=1e-4)
     assert (found.exposure_long_ms, found.exposure_short_ms) == (20.0, 2.0)
+
+
+def test_dark_frames_give_the_black_unless_told_otherwise(tmp_path: Path) -> None:
+    path = record(tmp_path / "rec")
+    grow(path, "calibration/dark", 68)
+    source = open_input(path, None, SETTINGS)
+    found = source.read("scenes/desk", "000000")
+    np.testing.assert_allclose(found.blurred.light, 2011 / 4031, rtol=1e-4)
+    np.testing.assert_allclose(found.sharp.light, 802 / 4031, rtol=1e-4)
+    assert {role: black.offset_dn for role, black in source.blacks().items()} == {"B": 4.0, "S": 4.0}
+    without = open_input(path, None, RadiometrySettings(dark_frames=False))
+    np.testing.assert_allclose(without.read("scenes/desk", "000000").blurred.light, 2015 / 4031, rtol=1e-4)
+    assert not without.blacks()
+
+
+def test_dark_frames_that_are_not_dark_are_said_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = record(tmp_path / "rec")
+    grow(path, "calibration/dark", 2000)
+    found = open_input(path, None, SETTINGS).read("scenes/desk", "000000")
+    np.testing.assert_allclose(found.blurred.light, 2015 / 4031, rtol=1e-4)
+    assert "dark frames of camera B are not used" in caplog.text
 
 
 def test_damaged_and_missing_frames_of_a_recording(tmp_path: Path) -> None:
