@@ -59,6 +59,9 @@ def make_buffers(cameras: dict[Role, CameraRecord]) -> Buffers:
 class PairWriter(threading.Thread):
     """Commits pairs in their order; after a failure it keeps nothing more.
 
+    Attributes:
+        committed: pairs that are on the disk. dropped: captured pairs that are not, because writing failed.
+
     Args:
         store: where pairs go.
         before: called with each job before it is committed; what it raises ends the recording.
@@ -77,7 +80,7 @@ class PairWriter(threading.Thread):
         after: Callable[[Job, PairRecord, int], None],
     ) -> None:
         super().__init__(name="pair writer", daemon=True)
-        self.committed = 0
+        self.committed = self.dropped = 0
         self._store, self._before, self._after = store, before, after
         self._failure: BaseException | None = None
         self._jobs: queue.Queue[Job | None] = queue.Queue()
@@ -135,6 +138,8 @@ class PairWriter(threading.Thread):
                 except BaseException as error:  # handed to the capturing thread, which ends the loop
                     self._failure = error
                     self._free.put(None)
+            if self._failure is not None:
+                self.dropped += 1
             self._free.put(Buffers(job.pair.blurred.data, job.pair.sharp.data))
             with self._idle:
                 self._open_jobs -= 1

@@ -131,6 +131,8 @@ def record_pairs(
             watchdog.run(loop.run)
     finally:
         loop.writer.finish()
+        if loop.writer.dropped:
+            logger.warning("%d captured pairs could not be stored and are lost", loop.writer.dropped)
     loop.writer.raise_failure()
     loop.result.committed = loop.writer.committed
     return loop.result

@@ -246,7 +246,7 @@ def test_a_slow_disk_slows_the_triggers_and_costs_nothing(faulty_pair):
     assert_all_right(pair, recording, 20)
 
 
-def test_a_full_disk_ends_it_at_once_with_committed_pairs_intact(faulty_pair):
+def test_a_full_disk_ends_it_at_once_with_committed_pairs_intact(faulty_pair, caplog):
     pair = faulty_pair()
 
     class FullDisk(FrameStore):
@@ -260,6 +260,8 @@ def test_a_full_disk_ends_it_at_once_with_committed_pairs_intact(faulty_pair):
     assert isinstance(outcome, OSError)
     assert outcome.errno == errno.ENOSPC
     assert pair.sharp.triggers < 20
+    # what was captured and could not be written is told, to the last pair
+    assert f"{pair.sharp.triggers - 6} captured pairs could not be stored" in caplog.text
     assert_all_right(pair, recording, 6)
     assert len(list((recording.folder / GROUP).glob("*.tif"))) == 12
 
