@@ -11,6 +11,7 @@ import yaml
 from localblur.common.command import EXIT_ERROR, Group, output_option, overwrite_option
 from localblur.common.files import atomic_path, refuse_existing
 from localblur.common.parallel import Progress
+from localblur.datasets.edits import edits_path
 from localblur.datasets.edits_fold import fold_edits
 from localblur.datasets.pairs_stats import measure_pairs, statistics_lines
 from localblur.datasets.store_check import SceneSummary, find_damage, summarise
@@ -161,6 +162,7 @@ def _facts(pairs: PairsFile, summaries: list[SceneSummary]) -> dict[str, str]:
         "masks": _masks(summaries, count),
         "verdicts": ", ".join(f"{_verdicts(summaries)[name]} {name}" for name in ("accept", "reject", "undecided")),
         "reasons": ", ".join(f"{n} x {reason}" for reason, n in reasons.most_common(REASONS_SHOWN)) or "none",
+        "edits": f"of {len(pairs.overlay)} pairs, in {edits_path(pairs.path).name}" if len(pairs.overlay) else "none",
         "exposures": _exposures(summaries),
         "calibration": ", ".join(sorted(pairs.calibration())) or "none stored",
     }

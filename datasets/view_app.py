@@ -16,7 +16,6 @@ from starlette.types import ASGIApp
 from localblur.common.command import one_line
 from localblur.common.errors import LocalblurError
 from localblur.datasets import view_pictures
-from localblur.datasets.pairs_plots import PLOTS, plot_png
 from localblur.datasets.pairs_stats import measure_pairs
 from localblur.datasets.store_reader import PairsFile
 from localblur.datasets.view_guard import Guard
@@ -34,8 +33,8 @@ JSON_LIMIT_BYTES = 64 << 10
 STATUS = {NoSuchPairError: 404, ReadOnlyError: 403, ConflictError: 409}
 
 
-def build_app(curation: Curation, token: str, port: int) -> ASGIApp:
-    """The page's server for one pairs file, guarded by `token`, to be run on loopback port `port`."""
+def build_app(curation: Curation, token: str, port: int, ticket: str | None = None) -> ASGIApp:
+    """The page's server for one pairs file, guarded as `Guard` says, to be run on loopback port `port`."""
     answers = Answers(curation)
     app = Starlette(
         routes=[
@@ -58,7 +57,7 @@ def build_app(curation: Curation, token: str, port: int) -> ASGIApp:
         ],
         exception_handlers={LocalblurError: _complain, OSError: _complain, HTTPException: _complain_http},
     )
-    return Guard(app, token, port)
+    return Guard(app, token, port, ticket)
 
 
 class Answers:
@@ -161,11 +160,15 @@ class Answers:
         return self._state_of(number)
 
     def statistics(self, _request: Request) -> Response:
+        from localblur.datasets.pairs_plots import PLOTS  # matplotlib is slow to import
+
         with PairsFile(self._curation.path) as pairs:
             content = measure_pairs(pairs).plain()
         return JSONResponse(content | {"plots": sorted(PLOTS)})
 
     def plot(self, request: Request) -> Response:
+        from localblur.datasets.pairs_plots import PLOTS, plot_png
+
         name = request.path_params["name"]
         if name not in PLOTS:
             raise HTTPException(404, f"there is no plot {name!r}")

@@ -49,14 +49,14 @@ def main(file: Path, port: int, browser: bool, read_only: bool, user: str | None
         raise LocalblurError(INSTALL)
     name = None if read_only else check_user(user) if user is not None else default_user()
     with Curation(file, name) as curation, listen(port) as listener:
-        token = secrets.token_urlsafe(24)
-        address = f"http://{HOST}:{listener.getsockname()[1]}/?token={token}"
+        token, ticket = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+        page = f"http://{HOST}:{listener.getsockname()[1]}/?token="
         how = "looking only" if name is None else f"edits by {name} go to {edits_path(file).name}"
         click.echo(f"{file}: {len(curation.places)} pairs, {how}")
-        click.echo(f"open {address}  (Ctrl-C ends)")
-        server = make_server(curation, listener, token)
+        click.echo(f"open {page}{token}  (Ctrl-C ends)")
+        server = make_server(curation, listener, token, ticket if browser else None)
         if browser:
-            webbrowser.open(address)  # the socket listens already: the browser waits for the server
+            webbrowser.open(page + ticket)  # the socket listens already: the browser waits for the server
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:  # the usual way to end it
@@ -64,17 +64,17 @@ def main(file: Path, port: int, browser: bool, read_only: bool, user: str | None
     click.echo(f"closed; {_summary(file)}" if name else "closed")
 
 
-def make_server(curation: Curation, listener: socket.socket, token: str) -> "uvicorn.Server":
+def make_server(curation: Curation, listener: socket.socket, token: str, ticket: str | None = None) -> "uvicorn.Server":
     """The server of the page of `curation`, to be run on `listener`, a socket of the loopback interface.
 
-    `token` is the secret of the page's address.
+    `token` is the secret of the page's address, `ticket` one that works once; see `Guard`.
     """
     import uvicorn
 
     from localblur.datasets.view_app import build_app
 
     config = uvicorn.Config(
-        build_app(curation, token, listener.getsockname()[1]),
+        build_app(curation, token, listener.getsockname()[1], ticket),
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -18,7 +18,7 @@ TOKEN_HEADER = "x-localblur-token"
 SAFE_METHODS = ("GET", "HEAD")
 
 SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:;"
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -35,10 +35,11 @@ class Guard:
         app: what is guarded.
         token: the secret.
         port: where the server listens.
+        ticket: lets in once, by address, instead of the token: a browser's arguments can be seen by other users.
     """
 
-    def __init__(self, app: ASGIApp, token: str, port: int) -> None:
-        self._app, self._token = app, token
+    def __init__(self, app: ASGIApp, token: str, port: int, ticket: str | None = None) -> None:
+        self._app, self._token, self._ticket = app, token, ticket
         self._hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
         self._cookie = f"localblur-{port}"  # cookies are shared by all ports of a host
 
@@ -46,7 +47,7 @@ class Guard:
         if scope["type"] != "http":
             raise ValueError(f"unexpected connection of type {scope['type']}")
         headers = Headers(scope=scope)
-        by_address = scope["path"] == "/" and self._is_token(_query_token(scope))
+        by_address = scope["path"] == "/" and self._admits(_query_token(scope))
         refusal = self._refusal(scope["method"], headers, by_address)
 
         async def send_guarded(message: Message) -> None:
@@ -82,8 +83,18 @@ class Guard:
             return 403, "changes must say where they come from"
         return None
 
+    def _admits(self, candidate: str) -> bool:
+        if self._ticket is not None and _same(candidate, self._ticket):
+            self._ticket = None
+            return True
+        return self._is_token(candidate)
+
     def _is_token(self, candidate: str) -> bool:
-        return hmac.compare_digest(candidate.encode("utf-8", "replace"), self._token.encode())
+        return _same(candidate, self._token)
+
+
+def _same(candidate: str, secret: str) -> bool:
+    return hmac.compare_digest(candidate.encode("utf-8", "replace"), secret.encode())
 
 
 def _query_token(scope: Scope) -> str:

@@ -28,7 +28,7 @@ export function readable(value) {
 export function title(key) {
   if (key === "blurred_area") return "blurred area (%)";
   const unit = key.match(/_(px|db|ms|s)$/);
-  const words = (unit ? key.slice(0, -unit[0].length) : key).replaceAll("_", " ");
+  const words = (unit ? key.slice(0, -unit[0].length) : key).replaceAll("_", " ").replace("psnr", "PSNR");
   return unit ? `${words} (${unit[1] === "db" ? "dB" : unit[1]})` : words;
 }
 

@@ -13,6 +13,7 @@ export class Keys {
 
   pressed(event, which) {
     if (document.querySelector("dialog[open]") || isTyping(event.target)) return;
+    if (event.target.type === "range" && event.key.startsWith("Arrow")) return; // they move the slider
     const name = keyName(event), place = this.place();
     const binding = this.bindings.find((found) => (found.where === place || found.where === "everywhere") && found.keys.includes(name));
     if (!binding?.[which]) return;

@@ -6,13 +6,14 @@ import { AREA, MASK_WORDS, VERDICT_WORDS } from "./model.js";
 
 const CARD = { width: 216, height: 206, gap: 10 };
 const ROW_HEIGHT = 68;
+const REST_MS = 300;
 const BEYOND = 2; // rows kept above and below the window
 const BEFORE = { scene: 116, name: 76, split: 48, verdict: 96, mask: 78 }; // columns of the table and their widths
 const AFTER = { reasons: 230, note: 230 };
 const THUMB_WIDTH = 96, MEASURE_WIDTH = 96, COLUMN_GAP = 10, MARGIN = 24;
 const MASK_SHORT = ["none", "by method", "by hand"];
 
-/** Events: "open" (detail: number). */
+/** Events: "open" and "rest" (detail: number): a pair is to be opened, or is the current one for a moment. */
 export class List extends EventTarget {
   constructor(model) {
     super();
@@ -190,7 +191,10 @@ export class List extends EventTarget {
       node.classList.toggle("current", number === current);
       node.setAttribute("aria-selected", String(this.selected.has(number)));
     }
-    if (current !== undefined) this.box.setAttribute("aria-activedescendant", `pair-${current}`);
+    if (current === undefined) return;
+    this.box.setAttribute("aria-activedescendant", `pair-${current}`);
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.dispatchEvent(new CustomEvent("rest", { detail: current })), REST_MS);
   }
 
   clicked(event, at) {

@@ -32,6 +32,7 @@ async function start() {
   order(model, list);
   layout(list);
   list.addEventListener("open", (event) => viewer.open(event.detail));
+  list.addEventListener("rest", (event) => viewer.pictures.prefetch(event.detail)); // likely to be opened next
   viewer.addEventListener("closed", () => {
     history.replaceState(null, "", location.pathname);
     list.redraw();

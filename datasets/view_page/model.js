@@ -109,9 +109,16 @@ export class Model extends EventTarget {
   }
 
   async decide(numbers, verdict, remember = true) {
-    const before = numbers.map((number) => [number, this.pairs[number].verdict]);
-    if (remember) this.undone.push(before.filter(([, old]) => old !== verdict));
-    for (const number of numbers) this.take(await api.decide(number, { verdict }));
+    const changed = [];
+    try {
+      for (const number of numbers) {
+        const before = this.pairs[number].verdict;
+        this.take(await api.decide(number, { verdict }));
+        if (before !== verdict) changed.push([number, before]);
+      }
+    } finally {
+      if (remember && changed.length) this.undone.push(changed);
+    }
   }
 
   async note(number, note) {

@@ -21,6 +21,7 @@ from localblur.datasets.patches import PatchDataset
 from localblur.datasets.store import MasksWriter, PairsFile, blur_cells
 from localblur.datasets.store_check import find_damage
 from localblur.datasets.store_schema import crc32
+from localblur.training.data import fingerprint
 
 SIZE = (70, 90)
 
@@ -209,6 +210,24 @@ def test_inspect_counts_the_edits(path, mask):
     text = CliRunner().invoke(main, ["inspect", str(path)]).stdout
     assert "3 accept, 1 reject, 0 undecided" in text
     assert "2 of 4; blurred area" in text
+    assert "of 2 pairs, in a.h5.edits.jsonl" in text
+
+
+def test_training_on_other_edits_is_training_on_other_pairs(path, mask):
+    found = []
+    for change in (
+        lambda _: None,
+        lambda e: e.set_verdict("s1", "0", Verdict.REJECT),
+        lambda e: e.set_mask("s1", "1", mask),
+    ):
+        with writer(path) as edits:
+            change(edits)
+        with PairsFile(path) as pairs:
+            found.append(fingerprint([pairs]))
+    assert len(set(found)) == 3
+    fold_edits(path)
+    with PairsFile(path) as pairs:
+        assert fingerprint([pairs]) == found[-1]
 
 
 def test_going_back_to_the_stored_mask(path, mask, make_pair):

@@ -9,7 +9,7 @@ from localblur.datasets.edits import edits_path
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from page_server import TOKEN, PageServer
+from page_server import TICKET, TOKEN, PageServer
 
 
 @pytest.fixture
@@ -56,6 +56,15 @@ def test_the_address_gives_a_cookie_that_lets_in(page):
 def test_another_host_name_is_refused(page, host):
     assert page.ask("/api/pairs", host=host.format(port=page.port))[0] == 421
     assert page.ask("/api/pairs", host=f"localhost:{page.port}")[0] == 200
+
+
+def test_a_ticket_lets_in_once(page):
+    assert page.ask(f"/api/pairs?token={TICKET}", token=None)[0] == 401
+    assert page.ask("/api/pairs", token=TICKET)[0] == 401
+    status, headers, _ = page.ask(f"/?token={TICKET}", token=None)
+    assert status == 200
+    assert page.ask("/api/pairs", token=None, cookie=headers["set-cookie"].split(";")[0])[0] == 200
+    assert page.ask(f"/?token={TICKET}", token=None)[0] == 401
 
 
 def test_requests_of_other_pages_are_refused(page):

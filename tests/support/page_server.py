@@ -8,6 +8,7 @@ from localblur.datasets.view_dataset import listen, make_server
 from localblur.datasets.view_state import Curation
 
 TOKEN = "secret-token"
+TICKET = "works-once"
 
 
 class PageServer:
@@ -22,7 +23,7 @@ class PageServer:
         self.listener = listen(0)
         self.port = self.listener.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}/?token={TOKEN}"
-        self.server = make_server(self.curation, self.listener, TOKEN)
+        self.server = make_server(self.curation, self.listener, TOKEN, TICKET)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
         self.thread.start()
 
