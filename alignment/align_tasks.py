@@ -11,6 +11,7 @@ import numpy as np
 
 from localblur.alignment.blur_masks import MaskSettings, pair_mask
 from localblur.alignment.calibration import RigCalibration, StaticFit, calibrate, fit_static_pair
+from localblur.alignment.chromatic import ChromaticSamples, ChromaticShift, chromatic_samples, fit_chromatic
 from localblur.alignment.displacement import valid_box
 from localblur.alignment.inputs import CHART, FLAT, STATIC, PairInput
 from localblur.alignment.judge import JudgedPair, judge_pair
@@ -65,20 +66,22 @@ class AlignDatasetSettings(Settings):
 class RigModel:
     """What all pairs of one input share: calibration (None without static pairs), rendering, and how good they are.
 
-    `blacks` is what the dark frames of each camera showed.
+    `blacks` is what the dark frames of each camera showed, `chromatic` the lateral chromatic shift between the cameras.
     """
 
     calibration: RigCalibration | None
     rendering: Rendering
     residuals: tuple[dict[str, float], ...] = ()
     blacks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    chromatic: ChromaticShift | None = None
 
     def content(self) -> dict[str, Any]:
         """As stored under /calibration/<input>."""
         fitted = self.calibration.content() if self.calibration else {}
         plain = [{key: _plain(value) for key, value in measures.items()} for measures in self.residuals]
         black = {f"black_{role}": dict(content) for role, content in self.blacks.items()}
-        return {**fitted, **black, "residuals": plain, "rendering": self.rendering.content()}
+        chromatic = {"chromatic": self.chromatic.content()} if self.chromatic else {}
+        return {**fitted, **black, **chromatic, "residuals": plain, "rendering": self.rendering.content()}
 
 
 @dataclass(frozen=True)
@@ -185,10 +188,11 @@ def run_fit_task(task: StaticTask) -> StaticFit:
     return fit_static_pair(task.source.read(STATIC, task.pair), task.settings.alignment)
 
 
-def run_check_task(task: StaticTask) -> dict[str, float]:
-    """Quality measures of a static pair aligned with the rig's calibration: what the calibration leaves."""
-    captured = task.source.read(STATIC, task.pair)
-    return measure_quality(align_pair(captured, task.calibration, task.settings.alignment), task.settings.quality)
+def run_check_task(task: StaticTask) -> tuple[dict[str, float], ChromaticSamples]:
+    """What the calibration leaves of a static pair: quality measures, and shifts of its channels."""
+    captured, settings = task.source.read(STATIC, task.pair), task.settings
+    aligned = align_pair(captured, task.calibration, settings.alignment)
+    return measure_quality(aligned, settings.quality), chromatic_samples(aligned, settings.alignment.tiles)
 
 
 def model_rig(source: PairInput, settings: AlignDatasetSettings, executor: Executor | None) -> RigModel:
@@ -212,7 +216,9 @@ def model_rig(source: PairInput, settings: AlignDatasetSettings, executor: Execu
             logger.warning("static pair %s is not used: it correlates by %.2f only", fit.label, fit.correlation)
     used = [pair for pair, fit in fits.items() if fit.label in calibration.labels]
     checks = _in_order(run_check_task, [StaticTask(source, pair, settings, calibration) for pair in used], executor)
-    return RigModel(calibration, rendering, tuple(checks.values()), blacks)
+    width, height = calibration.field.width, calibration.field.height
+    chromatic = fit_chromatic([samples for _, samples in checks.values()], width, height)
+    return RigModel(calibration, rendering, tuple(quality for quality, _ in checks.values()), blacks, chromatic)
 
 
 def _flats(source: PairInput, settings: AlignDatasetSettings) -> tuple[FlatField, FlatField] | None:

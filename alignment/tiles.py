@@ -11,9 +11,10 @@ from localblur.alignment.registration_level import luma, stabilised
 from localblur.common.settings import Settings
 from localblur.datasets.images import FloatArray
 
-_SMOOTHING_PX = 1.0
+SMOOTHING_PX = 1.0
 _NOISE_CORRELATION = 6.0
-"""Smoothing makes neighbouring residuals alike; this many of them are worth one (calibrated on simulated pairs)."""
+"""Smoothing makes neighbouring residuals alike; this many of them are worth one at `SMOOTHING_PX` (calibrated on
+simulated pairs)."""
 
 
 _LEAST_NOISE = 1e-3
@@ -74,7 +75,12 @@ class TileResiduals:
 
 
 def measure_tiles(
-    sharp: FloatArray, blurred: FloatArray, static: BoolArray, valid: BoolArray, settings: TileSettings
+    sharp: FloatArray,
+    blurred: FloatArray,
+    static: BoolArray,
+    valid: BoolArray,
+    settings: TileSettings,
+    smoothing_px: float = SMOOTHING_PX,
 ) -> TileResiduals:
     """One Lucas-Kanade step per tile between an aligned pair, on variance-stabilised luma.
 
@@ -83,8 +89,9 @@ def measure_tiles(
         static: pixels to measure with, shape (H, W).
         valid: pixels with data in both; tiles mostly outside are not considered.
         settings: tile size and limits.
+        smoothing_px: standard deviation of the blur before.
     """
-    first, second = _smoothed(sharp), _smoothed(blurred)
+    first, second = (_smoothed(light, smoothing_px) for light in (sharp, blurred))
     mean = 0.5 * (first + second)
     slope_x = cv2.Sobel(mean, cv2.CV_32F, 1, 0, ksize=3) / 8
     slope_y = cv2.Sobel(mean, cv2.CV_32F, 0, 1, ksize=3) / 8
@@ -107,7 +114,9 @@ def measure_tiles(
     left = np.maximum(energy - shift[..., 0] * dx - shift[..., 1] * dy, 0) / count
     # along the direction of least texture; a flat tile without any noise is uncertain too
     weakest = 0.5 * (xx + yy) - np.hypot(0.5 * (xx - yy), xy)
-    uncertainty = np.sqrt((left + _LEAST_NOISE**2) * _NOISE_CORRELATION / np.maximum(weakest, 1e-12))
+    uncertainty = np.sqrt(
+        (left + _LEAST_NOISE**2) * _NOISE_CORRELATION * (smoothing_px / SMOOTHING_PX) ** 2 / np.maximum(weakest, 1e-12)
+    )
     cut = valid[: rows * size, : columns * size].reshape(rows, size, columns, size)
     considered = cut.mean((1, 3)) >= settings.min_static
     enough = tile_sum(np.ones_like(weight)) >= settings.min_static * size * size
@@ -115,5 +124,5 @@ def measure_tiles(
     return TileResiduals(shift.astype(np.float32), uncertainty.astype(np.float32), usable, considered, size)
 
 
-def _smoothed(light: FloatArray) -> FloatArray:
-    return np.asarray(cv2.GaussianBlur(stabilised(luma(light)), (0, 0), _SMOOTHING_PX), np.float32)
+def _smoothed(light: FloatArray, smoothing_px: float) -> FloatArray:
+    return np.asarray(cv2.GaussianBlur(stabilised(luma(light)), (0, 0), smoothing_px), np.float32)

@@ -192,11 +192,14 @@ class SimulatedRig:
         """One shot of a scene in which objects move."""
         return RigSimulator(self.settings, scene).shot(index)
 
-    def static_pairs(self, count: int = 3) -> list[CapturedPair]:
-        """Static pairs as `capture --calibrate static` records them."""
+    def static_shots(self, count: int = 3) -> list[RigShot]:
+        """Shots of a target, as `capture --calibrate static` takes them."""
         simulator = RigSimulator(self.settings, SceneSettings(seed=5))
-        shots = [simulator.shot(index, "static") for index in range(count)]
-        return [self.captured(shot.raw_B, shot.raw_S) for shot in shots]
+        return [simulator.shot(index, "static") for index in range(count)]
+
+    def static_pairs(self, count: int = 3) -> list[CapturedPair]:
+        """What alignment sees of the static shots."""
+        return [self.captured(shot.raw_B, shot.raw_S) for shot in self.static_shots(count)]
 
     def calibration(self, count: int = 3) -> RigCalibration:
         """The calibration from `count` static pairs."""
