@@ -15,7 +15,6 @@ import numpy as np
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import ensure_space
-from localblur.common.locking import LOCK_NAME
 from localblur.datasets.edits import (
     EditsJournal,
     edits_folder,
@@ -54,17 +53,16 @@ def fold_edits(path: Path) -> Folded:
         LocalblurError: if the journal is damaged or of another file, somebody is editing, or there is no room.
     """
     folder = edits_folder(path)
-    if not edits_path(path).exists():
+    if not edits_path(path).exists() and not folder.exists():
         PairsFile(path).close()
         return Folded()
     lock = lock_edits(path)
     try:
         folded = _fold(path, folder / COPY)
-        edits_path(path).unlink()
+        edits_path(path).unlink(missing_ok=True)
         sync_folder(path.parent)
-        for entry in list(folder.iterdir()):
-            if entry.name != LOCK_NAME:
-                entry.unlink()
+        for mask in folder.glob("*.png"):
+            mask.unlink()
         return folded
     finally:
         (folder / COPY).unlink(missing_ok=True)

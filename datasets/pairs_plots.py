@@ -62,7 +62,7 @@ def plot_verdicts(statistics: PairsStatistics) -> Figure:
             left[split] += count
     axes.invert_yaxis()
     axes.set(title="Verdicts", xlabel="pairs")
-    axes.legend(frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 

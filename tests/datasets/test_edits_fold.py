@@ -1,5 +1,10 @@
 import json
 import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 
 import h5py
 import numpy as np
@@ -8,7 +13,7 @@ from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets import edits_fold
-from localblur.datasets.edits import EditsWriter, edits_path
+from localblur.datasets.edits import EditsWriter, edits_folder, edits_path
 from localblur.datasets.edits_fold import fold_edits
 from localblur.datasets.pair import Verdict
 from localblur.datasets.pairs_file import main
@@ -81,6 +86,47 @@ def test_folding_that_fails_at_any_moment_loses_nothing(edited, monkeypatch, mom
     assert seen(edited) == before
     fold_edits(edited)
     assert seen(edited) == before
+
+
+FOLD = """
+    import sys
+    from pathlib import Path
+    from localblur.datasets.edits_fold import fold_edits
+
+    print("begins", flush=True)
+    fold_edits(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+def test_kills_while_folding_lose_nothing(edited):
+    before = seen(edited)
+    for delay_ms in range(0, 24, 3):
+        with subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(FOLD), str(edited)], stdout=subprocess.PIPE
+        ) as process:
+            process.stdout.readline()
+            time.sleep(delay_ms / 1000)
+            process.send_signal(signal.SIGKILL)
+        assert seen(edited) == before
+        assert find_damage(edited) == []
+    fold_edits(edited)
+    assert seen(edited) == before
+    assert [entry.name for entry in edited.parent.iterdir()] == ["a.h5"]
+
+
+def test_what_a_kill_left_behind_is_removed(edited):
+    before = seen(edited)
+    (edits_folder(edited) / "copy.h5").write_bytes(b"half a copy")
+    (edits_folder(edited) / ".000009-s1-0.123.part.png").write_bytes(b"half a mask")
+    fold_edits(edited)
+    assert seen(edited) == before
+    assert [entry.name for entry in edited.parent.iterdir()] == ["a.h5"]
+    edits_folder(edited).mkdir()
+    (edits_folder(edited) / "000000-s1-0.png").write_bytes(b"a mask that was folded in")
+    fold_edits(edited)
+    assert [entry.name for entry in edited.parent.iterdir()] == ["a.h5"]
 
 
 def test_a_kill_between_folding_and_removing_the_journal_applies_nothing_twice(edited, mask):
