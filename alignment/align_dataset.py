@@ -113,6 +113,8 @@ def main(
         click.echo(f"rejected {label}: {reasons}")
     for label, cause in outcome.lost.items():
         click.echo(f"lost {label}: {cause}", err=True)
+    for note in outcome.notes:
+        click.echo(note)
     accepted = outcome.pairs - len(outcome.rejected)
     click.echo(f"{output}: {accepted} accepted, {len(outcome.rejected)} rejected, {len(outcome.lost)} lost")
     if outcome.report:

@@ -17,6 +17,7 @@ from localblur.alignment.align_tasks import (
 )
 from localblur.alignment.inputs import PairInput, open_input
 from localblur.alignment.report import PAGE, ReportEntry, write_report
+from localblur.alignment.run_notes import run_notes
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress, open_executor, run_tasks
 from localblur.datasets.pair import Verdict
@@ -66,7 +67,7 @@ class Plan:
 class Outcome:
     """What is in the output, rejected pairs with their reasons, and pairs lost on the way with the cause.
 
-    `resumed` pairs were finished by an earlier run.
+    `resumed` pairs were finished by an earlier run; `notes` say what the pairs show together.
     """
 
     pairs: int
@@ -74,6 +75,7 @@ class Outcome:
     rejected: dict[str, str] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
     report: Path | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str, seed: int) -> Plan:
@@ -158,7 +160,11 @@ def run_plan(
     }
     title = f"Alignment of {', '.join(plan.inputs)}"
     page = write_report(report, entries, calibrations, lost, title) if report else None
-    return Outcome(len(entries), resumed, rejected, lost, page)
+    measured = [
+        (plan.scenes[entry.scene][0], f"{entry.scene}/{entry.info.name}", entry.info.quality) for entry in entries
+    ]
+    notes = run_notes(measured, plan.settings.alignment.bumped_px)
+    return Outcome(len(entries), resumed, rejected, lost, page, notes)
 
 
 def _refuse_existing(plan: Plan, report: Path | None, displacement: Path | None) -> None:

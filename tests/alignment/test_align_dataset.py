@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from localblur.alignment import align_run
 from localblur.alignment.align_dataset import main
 from localblur.alignment.align_tasks import field_path, run_align_task, save_displacement
+from localblur.alignment.run_notes import bumped_note
 from localblur.datasets.images import read_image, write_image
 from localblur.datasets.pair import Verdict
 from localblur.datasets.parts import parts_folder
@@ -246,6 +247,26 @@ def test_folder_becomes_an_aligned_file_with_report_and_fields(captured: Path, t
     assert difference.mean() < 3
     assert (report / "index.html").exists()
     assert len(list((report / "pictures").glob("*.jpg"))) == 12
+
+
+def test_a_bumped_rig_is_said_with_its_pairs(rig: Any, tmp_path: Path) -> None:
+    folder = rig.folder(tmp_path / "in", {"a": 1}, static=2)
+    for index, drift in enumerate([(7.0, 0.0), (0.0, -7.0)], start=1):
+        rig.write(folder / "scenes" / "a", index, rig.shot(index, drift_px=drift))
+    result = run(folder, "-o", tmp_path / "x.h5", "--masks", "none", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    said = r"rig bumped since calibration: 2 of 3 pairs of in lie more than 2 px from it, (7\.0|6\.9) px in the mean"
+    assert re.search(said + r" \(a/01", result.stdout), result.stdout
+    assert "3 accepted" in result.stdout
+
+
+def test_a_note_names_few_of_many_pairs() -> None:
+    drifts = {f"a/{index:02d}": 12.0 for index in range(9)} | {"b/00": 0.3}
+    assert bumped_note("rec", drifts, 2.0) == (
+        "rig bumped since calibration: 9 of 10 pairs of rec lie more than 2 px from it, 12.0 px in the mean"
+        " (a/00 12.0 px, a/01 12.0 px, a/02 12.0 px, a/03 12.0 px, a/04 12.0 px, and 4 more); record static pairs again"
+    )
+    assert bumped_note("rec", {"b/00": 0.3}, 2.0) == ""
 
 
 def test_linear_sixteen_bit_input_is_stored_linear(rig: Any, tmp_path: Path) -> None:

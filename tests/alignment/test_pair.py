@@ -132,6 +132,26 @@ def test_weak_texture_falls_back_and_says_so(rig: Any, calibration: Any) -> None
     assert "texture" in reasons
 
 
+@pytest.mark.parametrize(
+    ("textured", "refinement", "degree"),
+    [((240, 320), "affine", 1.0), ((100, 100), "translation", 0.0), ((0, 0), "none", -1.0)],
+)
+def test_the_refinement_is_what_the_texture_is_enough_for(
+    textured: tuple[int, int], refinement: str, degree: float, rig: Any, calibration: Any
+) -> None:
+    """Texture in one corner says how far the picture is shifted, but not how it is turned."""
+    captured = rig.shot(3, moving=False, drift_px=(0.4, -0.3)).captured()
+    bare = rig.shot(3, moving=False, drift_px=(0.4, -0.3), contrast=0.02).captured()
+    rows, columns = (slice(0, size) for size in textured)
+    for part, flat in ((captured.blurred, bare.blurred), (captured.sharp, bare.sharp)):
+        flat.light[rows, columns] = part.light[rows, columns]
+    aligned = align_pair(bare, calibration, SETTINGS)
+    assert aligned.refinement == refinement
+    assert measure_quality(aligned, LIMITS)["refinement_degree"] == degree
+    truth = rig.shot(3, moving=False, drift_px=(0.4, -0.3))
+    assert truth.error_px(aligned.positions)[0] < (0.1 if degree >= 0 else 0.6)
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("value", [1.0, 0.0, 0.4])
 def test_pictures_without_content_are_rejected(value: float, known: bool, calibration: Any) -> None:
