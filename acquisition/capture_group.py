@@ -93,10 +93,10 @@ class GroupCapture:
         if not group.indices:
             return outcome
         self._journal.start(_start_settings(self._plan, group))
-        self._note_status("start")
+        found = self._note_status("start")
         status = "aborted"
         try:
-            self._fill()
+            self._fill(found)
             self._note_status("stop")
             status = "complete"
         except KeyboardInterrupt:
@@ -119,7 +119,7 @@ class GroupCapture:
             problems += [warning] if warning is not None else []
         return problems
 
-    def _fill(self) -> None:
+    def _fill(self, status: dict[str, float]) -> None:
         with contextlib.ExitStack() as stack:
             screen = stack.enter_context(
                 StatusLine(
@@ -131,6 +131,7 @@ class GroupCapture:
                     ring=RING_PAIRS,
                 )
             )
+            screen.status(status)
             preview = self._around.preview(self._records) if self._around.preview is not None else None
             if preview is not None:
                 stack.callback(preview.close)
@@ -179,7 +180,7 @@ class GroupCapture:
         hooks.free_bytes = lambda: shutil.disk_usage(self._plan.output).free
         return hooks
 
-    def _note_status(self, when: str) -> None:
+    def _note_status(self, when: str) -> dict[str, float]:
         """Put temperatures and error counters into the journal; a camera that cannot tell is no reason to stop."""
         values: dict[str, float] = {}
         with contextlib.suppress(CameraError):
@@ -188,6 +189,7 @@ class GroupCapture:
                 values |= {f"{camera.role}_{name}": value for name, value in found.items()}
         if values:
             self._journal.status(values, when)
+        return values
 
 
 def _by_factor(group: GroupPlan) -> list[tuple[float, Sequence[int]]]:

@@ -395,8 +395,8 @@ def test_the_line_drives_camera_s(folder, way):
 def test_advice_from_a_recording_and_from_cameras_agrees(folder):
     rig = ("--simulate", "--size", "160x120", "--rig", 5)
     capture("--calibrate", "static", "--calibrate", "bracket", "--calibrate", "dark", *rig, "-o", folder)
-    recorded = captured("--advise", "-o", folder, "--speed", 1.5).output.splitlines()
-    measured = captured("--advise", *rig, "--speed", 1.5).output.splitlines()
+    recorded = captured("--advise", "-o", folder, "--speed", 1.5).stdout.splitlines()
+    measured = captured("--advise", *rig, "--speed", 1.5).stdout.splitlines()
     density = [float(lines[0].split(": ")[1].split(" ")[0]) for lines in (recorded, measured)]
     assert density[0] == pytest.approx(density[1], abs=0.01)
     assert "blur: 30.0 px in 20 ms" in recorded
