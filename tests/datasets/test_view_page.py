@@ -87,6 +87,15 @@ def shown_names(browser):
                        ".map(card => card.querySelector('.name').textContent)")  # fmt: skip
 
 
+def wait_for_edit(path, event):
+    """Wait until the journal has an edit of a kind."""
+    for _ in range(400):
+        if any(edit.event == event for edit in read_edits(path).edits):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {event} in {edits_path(path)}")
+
+
 def test_a_curation_from_opening_to_the_folded_file(browser, serve, path):
     """Open, filter, change a verdict, write a note, mend a mask, undo, reload, and verify in the file."""
     address = serve(path)
@@ -118,7 +127,7 @@ def test_a_curation_from_opening_to_the_folded_file(browser, serve, path):
     browser.press("n")
     browser.type("lamp moves too")
     browser.press("Enter")
-    browser.wait("document.querySelector('#status').textContent === 'note saved'")
+    wait_for_edit(path, "note")
 
     # mend the mask: add a stroke, erase, take the erasing back
     browser.press("b")
