@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from localblur.acquisition.calibration_checks import check_calibration
+from localblur.acquisition.raw_pictures import cells
 from localblur.acquisition.rig import RigSimulator, SceneSettings, resolve_rig
 from localblur.common.errors import LocalblurError
 from localblur.datasets.recording import (
@@ -127,6 +128,27 @@ def test_good_captures_give_nothing(tmp_path, seed, preset, bit_depth):
     counts = {"static": 3, "dark": 1, "flat": 1, "chart": 1}
     recording = maker.recording({kind: maker.shots(kind, count) for kind, count in counts.items()})
     assert [line for kind in counts for line in check_calibration(recording, kind)] == []
+
+
+def test_rgb_cameras_are_checked_too(tmp_path):
+    maker = Maker(tmp_path / "recording", bit_depth=8, width=640, height=480)
+    cameras = {
+        role: maker.camera(role).model_copy(update={"bayer": None, "pixel_format": "RGB8", "width": 320, "height": 240})
+        for role in "BS"
+    }
+    maker.camera = cameras.__getitem__
+    counts = {"static": 3, "dark": 1, "flat": 1, "chart": 1}
+    shots = {kind: maker.shots(kind, count) for kind, count in counts.items()}
+    rgb = {
+        kind: [tuple(np.rint(cells(raw, "RGGB")).astype(np.uint8) for raw in pair) for pair in pairs]
+        for kind, pairs in shots.items()
+    }
+    recording = maker.recording(rgb)
+    assert [line for kind in counts for line in check_calibration(recording, kind)] == []
+    swapped = Maker(tmp_path / "swapped", bit_depth=8)
+    swapped.camera = maker.camera
+    recording = swapped.recording({"dark": rgb["flat"], "flat": rgb["static"], "chart": rgb["flat"]})
+    assert all(len(check_calibration(recording, kind)) == 2 for kind in ("dark", "flat", "chart"))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from localblur.acquisition.raw_pictures import binned, cells, noise_levels
+from localblur.acquisition.raw_pictures import binned, cells, noise_levels, thinned
 
 COLORS = {"R": 300, "G": 200, "B": 100}
 
@@ -29,7 +29,6 @@ def test_cells_know_their_colours(pattern):
     picture = cells(mosaic(pattern), pattern)
     assert picture.shape == (6, 10, 3)
     np.testing.assert_array_equal(picture.reshape(-1, 3), np.tile([300, 200, 100], (60, 1)))
-    assert cells(mosaic(pattern), pattern, 2).shape == (3, 5, 3)
 
 
 def test_both_greens_count():
@@ -55,3 +54,23 @@ def test_noise_is_measured_beside_edges(rng, bayer):
     expected = np.sqrt(0.5 * (levels[:, 0] - 64) + 9)
     np.testing.assert_allclose(levels[:, 1], expected, rtol=0.15)
     assert (np.diff(levels[:, 0]) > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(12, 20), (13, 23)])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_thinned_mosaics_are_copies_of_every_nth_cell(rng, dtype, shape, step):
+    raw = rng.integers(0, 256, shape).astype(dtype)
+    small = thinned(raw, step)
+    rows, columns = shape[0] // (2 * step), shape[1] // (2 * step)
+    assert small.shape == (2 * rows, 2 * columns)
+    for y, x in np.ndindex(2, 2):
+        np.testing.assert_array_equal(small[y::2, x::2], raw[y :: 2 * step, x :: 2 * step][:rows, :columns])
+    assert not np.shares_memory(small, raw)
+
+
+def test_thinned_rgb_frames_are_copies(rng):
+    raw = rng.integers(0, 256, (12, 20, 3)).astype(np.uint8)
+    small = thinned(raw, 2)
+    np.testing.assert_array_equal(small, raw[::2, ::2])
+    assert not np.shares_memory(small, raw)
