@@ -139,11 +139,8 @@ def _line(kind: str, cases: Sequence[Case]) -> str:
     pairs = sorted({case.pair for case in cases if case.pair is not None})
     worst = (min if problem.lowest else max)(cases, key=lambda case: abs(case.value))
     words = {"camera": worst.camera, "worst": worst.value, "limit": worst.limit, "where": worst.where}
-    again = (
-        f"capture it again with --calibrate {kind} --rerecord {pairs[0]}"
-        if len(pairs) == 1
-        else f"capture each again with --calibrate {kind} --rerecord N"
-    )
+    numbers = ",".join(str(pair) for pair in pairs)
+    again = f"capture {'it' if len(pairs) == 1 else 'them'} again with --calibrate {kind} --rerecord {numbers}"
     which = f"{_numbers(pairs)}: " if pairs else ""
     return f"calibration/{kind}: {which}{problem.text.format(**words)}; {problem.remedy.format(again=again, **words)}"
 

@@ -22,6 +22,7 @@ REDRAW_INTERVAL_S = 0.2
 DISK_INTERVAL_S = 1.0
 RATE_PAIRS = 20
 GAP_PAIRS = 1000
+LEVEL_PAIRS = 5
 TEMPERATURE = "temperature_c"
 """End of the name of a status value that is a temperature."""
 
@@ -65,6 +66,7 @@ class StatusLine:
         self._times: deque[float] = deque(maxlen=RATE_PAIRS + 1)
         self._gaps_ms: deque[float] = deque(maxlen=GAP_PAIRS)
         self._largest_gap_ms = 0.0
+        self._levels_stops: deque[float | None] = deque(maxlen=LEVEL_PAIRS)
         self._pair: PairRecord | None = None
         self._best_focus = 0.0
         self._status: dict[str, float] = {}
@@ -95,7 +97,9 @@ class StatusLine:
             self._gaps_ms.append(abs(pair.gap_ms))
             self._largest_gap_ms = max(self._largest_gap_ms, abs(pair.gap_ms))
             self._best_focus = max(self._best_focus, pair.S.focus or 0.0)
-            self._warn(pair_warnings(pair, self._cameras, best_focus=self._best_focus, moving=self._scene))
+            self._levels_stops.append(text.level_error_stops(pair, self._cameras))
+            level_stops = self._usual_level()
+            self._warn(pair_warnings(pair, level_stops=level_stops, best_focus=self._best_focus, moving=self._scene))
             self._update()
 
     def lost(self, reason: str) -> None:
@@ -154,6 +158,11 @@ class StatusLine:
             if kind not in self._warned:
                 self._warned.add(kind)
                 self._out.line(f"warning: {warning}")
+
+    def _usual_level(self) -> float | None:
+        """Median of the last pairs: a single one may have been taken while a lamp flickered."""
+        known = [stops for stops in self._levels_stops if stops is not None]
+        return statistics.median(known) if len(known) > LEVEL_PAIRS // 2 else None
 
     def _rate(self) -> float | None:
         if len(self._times) < 2 or self._times[-1] <= self._times[0]:

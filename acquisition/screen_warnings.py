@@ -8,22 +8,19 @@ from localblur.acquisition.screen_text import (
     LEVEL_LIMIT_STOPS,
     SATURATED_LIMIT,
     gap_limit_ms,
-    level_error_stops,
 )
-from localblur.datasets.recording import ROLES, CameraRecord, PairRecord, Role
+from localblur.datasets.recording import ROLES, PairRecord, Role
 
 CLIPPED = "clipped"
 """Status values `B_clipped` and `S_clipped` are shares of pixels at 0 DN."""
 _EXPOSURE_OPTIONS: dict[Role, str] = {"B": "--exposure-long", "S": "--exposure-short"}
 
 
-def pair_warnings(
-    pair: PairRecord, cameras: Mapping[Role, CameraRecord], *, best_focus: float, moving: bool
-) -> dict[str, str]:
+def pair_warnings(pair: PairRecord, *, level_stops: float | None, best_focus: float, moving: bool) -> dict[str, str]:
     """What is wrong with a pair, by kind, so that each kind can be said once.
 
     Args:
-        cameras: their records.
+        level_stops: how much brighter B is than S, None if that is not known (yet).
         best_focus: largest focus measure of S so far.
         moving: whether this is a scene; in a calibration nothing moves that a gap could harm, and another target has
             another sharpness.
@@ -34,12 +31,11 @@ def pair_warnings(
         if percent > 100 * SATURATED_LIMIT:
             remedy = f"shorten {_EXPOSURE_OPTIONS[role]} or dim the light"
             found[f"saturated {role}"] = f"camera {role}: {percent:.1f} % of the pixels are saturated; {remedy}"
-    stops = level_error_stops(pair, cameras)
-    if stops is not None and abs(stops) > LEVEL_LIMIT_STOPS:
-        brighter, darker = ("B", "S") if stops > 0 else ("S", "B")
+    if level_stops is not None and abs(level_stops) > LEVEL_LIMIT_STOPS:
+        brighter, darker = ("B", "S") if level_stops > 0 else ("S", "B")
         found["level"] = (
-            f"camera {brighter} is {abs(stops):.2f} stops brighter than camera {darker}; match the exposures or the ND"
-            " filter, `capture --advise` says how"
+            f"camera {brighter} is {abs(level_stops):.2f} stops brighter than camera {darker}; match the exposures or"
+            " the ND filter, `capture --advise` says how"
         )
     if moving and pair.S.focus is not None and pair.S.focus < FOCUS_LIMIT * best_focus:
         percent = 100 * pair.S.focus / best_focus

@@ -224,11 +224,20 @@ def test_each_kind_of_trouble_is_said_once(make, bad, expected):
     line, _ = make(stream)
     with line:
         line.committed(pair(0), 0)
-        line.committed(pair(1, **bad), 0)
-        line.committed(pair(2, **bad), 0)
+        for index in range(1, 6):
+            line.committed(pair(index, **bad), 0)
     warnings = [text for text in stream.getvalue().splitlines() if text.startswith("warning: ")]
     assert len(warnings) == 1
     assert warnings[0].startswith(f"warning: {expected}")
+
+
+def test_a_single_pair_of_another_level_is_flicker(make):
+    stream = io.StringIO()
+    line, _ = make(stream)
+    with line:
+        for index in range(9):
+            line.committed(pair(index, means=(1264.0 if index % 4 == 1 else 1064.0, 1064.0)), 0)
+    assert "warning" not in stream.getvalue()
 
 
 def test_black_clipping_is_said_once_per_camera(make):
@@ -246,7 +255,8 @@ def test_small_troubles_are_none(make):
     line, _ = make(stream)
     with line:
         line.committed(pair(0), 0)
-        line.committed(pair(1, saturated=(0.001, 0.001), means=(1130, 1064), focus=2.6, gap_ms=0.9), 0)
+        for index in range(1, 6):
+            line.committed(pair(index, saturated=(0.001, 0.001), means=(1130, 1064), focus=2.6, gap_ms=0.9), 0)
     assert "warning" not in stream.getvalue()
 
 
