@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from localblur.acquisition import screen_text as text
-from localblur.acquisition.screen_warnings import pair_warnings, status_warnings
+from localblur.acquisition.screen_warnings import pair_warnings
 from localblur.common.parallel import PLAIN_INTERVAL_S
 from localblur.datasets.recording import CameraRecord, PairRecord, Role
 
@@ -114,7 +114,6 @@ class StatusLine:
         """What the cameras say about themselves, by name, for example `B_temperature_c`."""
         with self._lock:
             self._status |= values
-            self._warn(status_warnings(values))
             self._update()
 
     def _update(self) -> None:

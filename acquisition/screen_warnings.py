@@ -1,7 +1,5 @@
 """What is said in words while recording, when a pair shows that something is wrong. Pure functions."""
 
-from collections.abc import Mapping
-
 from localblur.acquisition.screen_text import (
     CLIPPED_LIMIT,
     FOCUS_LIMIT,
@@ -11,8 +9,6 @@ from localblur.acquisition.screen_text import (
 )
 from localblur.datasets.recording import ROLES, PairRecord, Role
 
-CLIPPED = "clipped"
-"""Status values `B_clipped` and `S_clipped` are shares of pixels at 0 DN."""
 _EXPOSURE_OPTIONS: dict[Role, str] = {"B": "--exposure-long", "S": "--exposure-short"}
 
 
@@ -31,6 +27,11 @@ def pair_warnings(pair: PairRecord, *, level_stops: float | None, best_focus: fl
         if percent > 100 * SATURATED_LIMIT:
             remedy = f"shorten {_EXPOSURE_OPTIONS[role]} or dim the light"
             found[f"saturated {role}"] = f"camera {role}: {percent:.1f} % of the pixels are saturated; {remedy}"
+        percent = 100 * pair.frames[role].clipped
+        if percent > 100 * CLIPPED_LIMIT:
+            found[f"clipped {role}"] = (
+                f"camera {role}: {percent:.1f} % of the pixels are cut off at 0; raise its black level"
+            )
     if level_stops is not None and abs(level_stops) > LEVEL_LIMIT_STOPS:
         brighter, darker = ("B", "S") if level_stops > 0 else ("S", "B")
         found["level"] = (
@@ -48,16 +49,4 @@ def pair_warnings(pair: PairRecord, *, level_stops: float | None, best_focus: fl
             f"pair {pair.index}: the triggers came {abs(pair.gap_ms):.1f} ms apart (limit {limit_ms:.1f} ms), so moving"
             " objects do not match; hardware triggers (--sync line) do better, and so does a computer with less to do"
         )
-    return found
-
-
-def status_warnings(values: Mapping[str, float]) -> dict[str, str]:
-    """The same for what the cameras say about themselves."""
-    found = {}
-    for role in ROLES:
-        share = values.get(f"{role}_{CLIPPED}", 0.0)
-        if share > CLIPPED_LIMIT:
-            found[f"clipped {role}"] = (
-                f"camera {role}: {100 * share:.1f} % of the pixels are cut off at 0; raise its black level"
-            )
     return found

@@ -78,8 +78,9 @@ class Frame:
 class FrameRecord(Settings):
     """A committed frame: its file, checked by size and CRC-32, and what is known about the exposure.
 
-    `mean` (DN) and `saturated` (share of pixels at 98 % of the white level or above) come from one pixel in sixteen,
-    every Bayer site alike. `focus` is that of `focus_measure`; frames recorded before it was measured have None.
+    `mean` (DN), `saturated` (share of pixels at 98 % of the white level or above) and `clipped` (at 0 DN, where noise
+    is cut off) come from one pixel in sixteen, every Bayer site alike. `focus` is that of `focus_measure`; frames
+    recorded before it was measured have None.
     """
 
     name: str
@@ -91,6 +92,7 @@ class FrameRecord(Settings):
     exposure_ms: float
     mean: float
     saturated: float
+    clipped: float = 0.0
     focus: float | None = None
 
 

@@ -297,6 +297,7 @@ class JournalWriter:
             exposure_ms=frame.exposure_ms,
             mean=round(float(sample.mean()), 3),
             saturated=round(float((sample >= SATURATED_SHARE * camera.white_level).mean()), 6),
+            clipped=round(float((sample == 0).mean()), 6),
             focus=round(focus_measure(frame.data, camera.black_level), 4),
         )
 

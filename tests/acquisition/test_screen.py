@@ -243,9 +243,12 @@ def test_a_single_pair_of_another_level_is_flicker(make):
 def test_black_clipping_is_said_once_per_camera(make):
     stream = io.StringIO()
     line, _ = make(stream)
+    shares = (("B", 0.02), ("S", 0.0005))
     with line:
         for _ in range(2):
-            line.status({"B_clipped": 0.02, "S_clipped": 0.0005})
+            cut = pair()
+            frames = {role: cut.frames[role].model_copy(update={"clipped": share}) for role, share in shares}
+            line.committed(cut.model_copy(update=frames), 0)
     warnings = [text for text in stream.getvalue().splitlines() if text.startswith("warning: ")]
     assert warnings == ["warning: camera B: 2.0 % of the pixels are cut off at 0; raise its black level"]
 
