@@ -46,7 +46,8 @@ class TriggerSettings(Settings):
         source: `software`: each `Camera.trigger` begins one exposure. `line`: the edge of an electrical input does.
             `action`: a GigE Vision action command does, sent to both cameras by the `trigger` of camera B. `free`:
             nothing, the camera runs at `rate_hz`.
-        line: input line that begins an exposure, for source `line`.
+        line: input line that begins an exposure, for source `line`. edge: which of its edges; falling where the wiring
+            inverts the signal, as a pull-up resistor at an open-collector output does.
         delay_ms: from the trigger to the begin of the exposure, in milliseconds.
         output_line: output line that is high while the sensor is exposed; it drives the other camera.
         rate_hz: frames per second for source `free`.
@@ -55,6 +56,7 @@ class TriggerSettings(Settings):
 
     source: Literal["software", "line", "action", "free"] = "software"
     line: str = "Line1"
+    edge: Literal["rising", "falling"] = "rising"
     delay_ms: float = Field(default=0.0, ge=0)
     output_line: str | None = None
     rate_hz: float | None = Field(default=None, gt=0)

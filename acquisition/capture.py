@@ -118,10 +118,22 @@ def _parse_rerecord(
 @click.option("--blur-line", metavar="LINE", help="Output of B that is high while it exposes.  [default: Line2]")
 @click.option("--sharp-line", metavar="LINE", help="Input of S it is wired to.  [default: Line1]")
 @click.option(
+    "--sharp-edge",
+    type=click.Choice(["rising", "falling"]),
+    help="Edge at that input where B's exposure begins; falling behind a pull-up resistor.  [default: rising]",
+)
+@click.option(
     "--start-delay",
     type=float,
     metavar="MS",
     help="By how much S starts late by itself (line delay, exposure start delays); taken off its trigger delay.",
+)
+@click.option(
+    "--camera",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One setting of both cameras, or of one as B.NAME=VALUE: gain_db, black_level, link.packet_bytes,"
+    " link.packet_delay_ticks, link.limit_mb_s. Repeatable.",
 )
 @click.option("--durable", is_flag=True, help="Commit each pair before the next trigger; slower.")
 @click.option("--blur", metavar="SERIAL", help="Serial number of camera B (long exposure).")
@@ -203,7 +215,9 @@ def main(
     rate: float | None,
     blur_line: str | None,
     sharp_line: str | None,
+    sharp_edge: Literal["rising", "falling"] | None,
     start_delay: float | None,
+    camera: tuple[str, ...],
     durable: bool,
     faults_file: Path | None,
     rerecord: tuple[int, ...] | Literal["all"],
@@ -275,8 +289,10 @@ def main(
         rate_hz=rate,
         blur_line=blur_line,
         sharp_line=sharp_line,
+        sharp_edge=sharp_edge,
         start_delay_ms=start_delay,
         average=average,
+        camera=camera,
         durable=durable,
         faults=read_faults(faults_file) if faults_file is not None else None,
         rerecord=rerecord,
@@ -306,8 +322,7 @@ def _measure(request: CaptureRequest, around: Surroundings, speed: float | None)
     with tempfile.TemporaryDirectory(prefix="capture-advise-") as name:
         measured = dataclasses.replace(request, output=Path(name) / "recording", calibrate=("static",))
         plan = make_plan(measured)
-        problems = [problem for outcome in run_plan(plan, around) for problem in outcome.problems]
-        _say_all([f"warning: {problem}" for problem in problems])
+        run_plan(plan, around)
         _say_all(advise_recording(Recording.open(plan.output), speed_px_per_ms=speed))
 
 
@@ -360,8 +375,8 @@ def _report(plan: CapturePlan, outcomes: list[GroupOutcome]) -> None:
         )
         if outcome.lost:
             click.echo(f"  last loss: {outcome.lost[-1]}")
-        for problem in outcome.problems:
-            click.echo(f"  {problem}")
+        if outcome.problems:
+            click.echo(f"  no good: {len(outcome.problems)} warnings above say why and what to do")
     click.echo(f"next: {_next_command(plan)}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from localblur.acquisition.calibration_checks import check_calibration
 from localblur.acquisition.camera import CameraError, CameraRecord
 from localblur.acquisition.exposure import bracket_factor
-from localblur.acquisition.pairing import CapturedPair
+from localblur.acquisition.pairing import CapturedPair, Pairer
 from localblur.acquisition.plan import CapturePlan, GroupPlan
 from localblur.acquisition.preflight import mirror_warning
 from localblur.acquisition.preview import Preview
@@ -106,6 +106,8 @@ class GroupCapture:
             _finish(self._source, self._journal, status)
         if group.shot_kind != "scene":
             outcome.problems += self._problems(min(group.indices))
+            for problem in outcome.problems:
+                self._around.say(f"warning: {problem}")
         return outcome
 
     def _problems(self, first: int) -> list[str]:
@@ -140,12 +142,15 @@ class GroupCapture:
                 if factor != 1.0:
                     records = self._source.watchdog.run(functools.partial(self._source.set_up, factor))
                 hooks = self._hooks(records, factor, screen, preview)
+                pairer = make_pairer(self._source.sync, self._source.cameras, records)
                 while indices:
                     ready = self._source.prepare(indices[0], _contiguous(indices))
-                    self._record(indices[:ready], records, hooks)
+                    self._record(indices[:ready], records, pairer, hooks)
                     indices = indices[ready:]
 
-    def _record(self, indices: Sequence[int], records: dict[Role, CameraRecord], hooks: RecordHooks) -> None:
+    def _record(
+        self, indices: Sequence[int], records: dict[Role, CameraRecord], pairer: Pairer, hooks: RecordHooks
+    ) -> None:
         sync = self._plan.sync
         options = RecordOptions(
             interval_ms=self._plan.interval_ms,
@@ -154,7 +159,6 @@ class GroupCapture:
             period_ms=1000 / sync.rate_hz if sync.rate_hz is not None else None,
             replaces=self._group.reason,
         )
-        pairer = make_pairer(sync, self._source.cameras, records)
         watchdog = self._source.watchdog
         record_pairs(pairer, self._journal, records, indices, hooks=hooks, options=options, watchdog=watchdog)
 

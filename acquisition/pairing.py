@@ -5,8 +5,6 @@ Counters alone prove nothing: a trigger that came while a camera was busy is ign
 running streams by time. Both check counters **and** times, and whatever does not fit is lost, never shifted.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +12,7 @@ import numpy.typing as npt
 
 from localblur.acquisition.camera import Camera, CameraError, ErrorKind, Frame
 from localblur.acquisition.clock_fit import ClockFit
+from localblur.acquisition.timebase import HostTime, Timebase
 
 READY_TIMEOUT_MS = 2000.0
 FRAME_TIMEOUT_MS = 3000.0
@@ -44,8 +43,9 @@ class CapturedPair:
     """Two frames of one trigger.
 
     Attributes:
-        gap_ms: sync gap in ms. Software triggers: host time of S's trigger minus that of B's. Otherwise how far S's
-            exposure lies from where the fit of the two clocks expects it, 0 without camera clocks.
+        gap_ms: sync gap in ms. Software triggers: host time from B's trigger to S's, less the delay that was wanted
+            between them. Otherwise how far S's exposure lies from where the fit of the two clocks expects it, 0 without
+            camera clocks.
         lost_before: reasons for triggers since the last pair that gave none; each counts as one lost pair.
     """
 
@@ -83,6 +83,8 @@ class TriggeredPairer:
     Args:
         blurred_camera, sharp_camera: opened and set up.
         each: trigger both cameras; False triggers B only, whose output line or action command reaches S.
+        delay_ms: with `each`, how long the host waits between the two triggers: a camera's own trigger delay does not
+            act on software triggers.
         frame_timeout_ms: how long to wait for a frame after its trigger, exposure included.
     """
 
@@ -92,11 +94,13 @@ class TriggeredPairer:
         sharp_camera: Camera,
         *,
         each: bool = True,
+        delay_ms: float = 0.0,
         frame_timeout_ms: float = FRAME_TIMEOUT_MS,
-        now_ns: Callable[[], int] = time.monotonic_ns,
+        timebase: Timebase | None = None,
     ) -> None:
         self.cameras = (blurred_camera, sharp_camera)
-        self._each, self._frame_timeout_ms, self._now_ns = each, frame_timeout_ms, now_ns
+        self._each, self._frame_timeout_ms = each, frame_timeout_ms
+        self._delay_ns, self._time = round(delay_ms * 1e6), timebase or HostTime()
         self._clock = ClockFit()
         self._last_ids: tuple[int | None, int | None] | None = None
         self._last_trigger_ns: int | None = None
@@ -129,18 +133,21 @@ class TriggeredPairer:
             raise PairLost(str(error), kind=error.kind) from error
         self._check_counters((blurred.block_id, sharp.block_id))
         deviation_ns = self._check_times(blurred, sharp, gap)
-        return CapturedPair(blurred=blurred, sharp=sharp, gap_ms=(gap.nominal_ns if self._each else deviation_ns) / 1e6)
+        gap_ns = gap.nominal_ns - self._delay_ns if self._each else deviation_ns
+        return CapturedPair(blurred=blurred, sharp=sharp, gap_ms=gap_ns / 1e6)
 
     def _trigger(self) -> "_Gap":
-        begun_ns = self._now_ns()
+        begun_ns = self._time.now_ns()
         last_ns, self._last_trigger_ns = self._last_trigger_ns, begun_ns
         since_ns = begun_ns - last_ns if last_ns is not None else 0
         self.cameras[0].trigger()
         if not self._each:
             return _Gap(0, 0, since_ns)
-        between_ns = self._now_ns()
+        if self._delay_ns:
+            self._time.wait_until(begun_ns + self._delay_ns)
+        between_ns = self._time.now_ns()
         self.cameras[1].trigger()
-        return _Gap(between_ns - begun_ns, self._now_ns() - begun_ns, since_ns)
+        return _Gap(between_ns - begun_ns, self._time.now_ns() - begun_ns, since_ns)
 
     def _check_counters(self, block_ids: tuple[int | None, int | None]) -> None:
         last, self._last_ids = self._last_ids, block_ids

@@ -65,6 +65,7 @@ class CapturePlan:
     groups: tuple[GroupPlan, ...]
     camera_settings: dict[Role, CameraSettings]
     serials: dict[Role, str]
+    camera_options: tuple[str, ...]
     sync: SyncSettings
     interval_ms: float
     durable: bool
@@ -95,6 +96,7 @@ def make_plan(request: CaptureRequest) -> CapturePlan:
         groups=tuple(_plan_groups(request, simulated=rig is not None)),
         camera_settings=cameras,
         serials=_decide_serials(request, manifest),
+        camera_options=_camera_options(request, manifest),
         sync=_decide_sync(request, manifest, rig, cameras["B"].exposure_ms),
         interval_ms=request.interval_ms,
         durable=request.durable,
@@ -128,6 +130,7 @@ def _decide_sync(
         "rate_hz": request.rate_hz,
         "output_line": request.blur_line,
         "input_line": request.sharp_line,
+        "edge": request.sharp_edge,
         "start_delay_ms": request.start_delay_ms,
     }
     said = {name: value for name, value in said.items() if value is not None}
@@ -316,8 +319,30 @@ def _refuse_other_scene(group: str, stored: SceneSettings, wanted: SceneSettings
             )
 
 
+def _camera_options(request: CaptureRequest, manifest: RecordingManifest | None) -> tuple[str, ...]:
+    """Settings of the cameras by name; a recording keeps those it began with."""
+    if request.camera and request.source != "cameras":
+        raise LocalblurError("--camera is for real cameras; a simulated rig has its own file, see --rig")
+    if manifest is None:
+        return request.camera
+    stored = tuple(manifest.settings.get("camera", ()))
+    if request.camera and request.camera != stored:
+        raise LocalblurError(
+            f"{request.output} was recorded with --camera {' '.join(stored) or '(none)'}, not"
+            f" {' '.join(request.camera)}; leave the option out or choose another --output"
+        )
+    return stored
+
+
+def _of_camera(options: tuple[str, ...], role: Role) -> tuple[str, ...]:
+    """The options that concern one camera, without the letter in front."""
+    of_one = tuple(f"{any_role}." for any_role in ROLES)
+    both = [option for option in options if not option.startswith(of_one)]
+    return (*both, *(option[2:] for option in options if option.startswith(f"{role}.")))
+
+
 def _camera_settings(request: CaptureRequest, manifest: RecordingManifest | None) -> dict[Role, CameraSettings]:
-    settings = {}
+    settings, options = {}, _camera_options(request, manifest)
     for role in ROLES:
         stored = manifest.cameras[role] if manifest is not None else None
         exposure = request.exposures_ms.get(role)
@@ -327,7 +352,8 @@ def _camera_settings(request: CaptureRequest, manifest: RecordingManifest | None
         depth = request.bit_depth or (stored.bit_depth if stored is not None else 12)
         mirrored = manifest.settings.get("mirrored") if manifest is not None else request.mirrored
         values = {"exposure_ms": exposure, "width": width, "height": height, "bit_depth": depth}
-        settings[role] = validate(CameraSettings, {**values, "mirrored": mirrored == role}, f"camera {role}")
+        values["mirrored"] = mirrored == role
+        settings[role] = load_settings(CameraSettings, None, _of_camera(options, role), values)
     if settings["S"].exposure_ms >= settings["B"].exposure_ms:
         raise LocalblurError(
             f"the short exposure ({settings['S'].exposure_ms} ms) must be below the long one"

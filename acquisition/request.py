@@ -38,7 +38,8 @@ class CaptureRequest:
         textures, seed, overrides: of the simulated scene.
         serials: camera serial numbers by role.
         mirrored: the camera whose picture is to be flipped.
-        sync, align, rate_hz, blur_line, sharp_line, start_delay_ms: synchronisation, see `SyncSettings`.
+        camera: settings of real cameras, `NAME=VALUE` for both or `B.NAME=VALUE` for one, see `CameraSettings`.
+        sync, align, rate_hz, blur_line, sharp_line, sharp_edge, start_delay_ms: synchronisation, see `SyncSettings`.
         average: exposures averaged per calibration pair.
         durable: commit each pair before the next trigger.
         faults: what goes wrong with simulated cameras.
@@ -61,6 +62,7 @@ class CaptureRequest:
     bit_depth: int | None = None
     serials: dict[Role, str | None] = field(default_factory=dict)
     mirrored: Role | None = None
+    camera: tuple[str, ...] = ()
     interval_ms: float = 0.0
     resume: bool = False
     sync: SyncMode | None = None
@@ -68,6 +70,7 @@ class CaptureRequest:
     rate_hz: float | None = None
     blur_line: str | None = None
     sharp_line: str | None = None
+    sharp_edge: Literal["rising", "falling"] | None = None
     start_delay_ms: float | None = None
     average: int | None = None
     durable: bool = False

@@ -165,6 +165,7 @@ def _open_recording(plan: CapturePlan, records: dict[Role, CameraRecord], source
             "source": plan.source,
             "sync": plan.sync.model_dump(mode="json"),
             "mirrored": mirrored,
+            "camera": list(plan.camera_options),
             "serials": plan.serials,
         },
     )

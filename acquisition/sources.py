@@ -24,10 +24,12 @@ class PairSource(Protocol):
 
     Attributes:
         cameras: watched by `watchdog`.
+        sync: how they are synchronised.
     """
 
     cameras: tuple[Camera, Camera]
     watchdog: Watchdog
+    sync: SyncSettings
 
     def set_up(self, factor: float = 1.0) -> dict[Role, CameraRecord]:
         """Set up the opened cameras, exposures times `factor`; returns the settings they now have."""
@@ -80,7 +82,8 @@ class CameraSource:
         self, serials: dict[Role, str], settings: dict[Role, CameraSettings], sync: SyncSettings, watchdog: Watchdog
     ) -> None:
         self.watchdog = watchdog
-        self._settings, self._sync = settings, sync
+        self.sync = sync
+        self._settings = settings
         self.cameras: tuple[Camera, Camera] = (
             WatchedCamera(open_camera("B", serials["B"]), watchdog),
             WatchedCamera(open_camera("S", serials["S"]), watchdog),
@@ -88,7 +91,7 @@ class CameraSource:
 
     def set_up(self, factor: float = 1.0) -> dict[Role, CameraRecord]:
         exposures = {role: settings.exposure_ms * factor for role, settings in self._settings.items()}
-        triggers = trigger_settings(self._sync, exposures)
+        triggers = trigger_settings(self.sync, exposures)
         return {
             role: camera.apply(
                 self._settings[role].model_copy(update={"exposure_ms": exposures[role], "trigger": triggers[role]})
@@ -138,13 +141,15 @@ class RigSource:
         batch: int = 4,
     ) -> None:
         self.watchdog = watchdog
-        self._kind, self._rig, self._sync, self._batch = kind, rig, sync, batch
+        # where the host triggers, the alignment is in the rendered frames and nobody needs to wait for it
+        self.sync = sync if sync.mode != "software" else sync.model_copy(update={"alignment": "start"})
+        self._kind, self._rig, self._batch = kind, rig, batch
         self._feed = RigFeed(feed_folder, rig, scene, shot_kind, truth_folder=truth_folder, executor=executor)
         blurred, sharp = self._make_cameras(serials or {}, faults or FaultPlan())
         self.cameras: tuple[Camera, Camera] = WatchedCamera(blurred, watchdog), WatchedCamera(sharp, watchdog)
 
     def _make_cameras(self, serials: dict[Role, str], faults: FaultPlan) -> tuple[Camera, Camera]:
-        wired = self._sync.mode != "software"
+        wired = self.sync.mode != "software"
         if self._kind == "simulate":
             return simulated_pair(self._feed, plan=faults, wired=wired)
         from localblur.acquisition.emulation import EmulatedCamera, EmulatedWire, enable_emulator
@@ -159,9 +164,7 @@ class RigSource:
     def set_up(self, factor: float = 1.0) -> dict[Role, CameraRecord]:
         rig = self._rig
         exposures = {"B": rig.exposure_long_ms * factor, "S": rig.exposure_short_ms * factor}
-        # where the host triggers, the alignment is in the rendered frames and no camera needs to wait for it
-        sync = self._sync if self._sync.mode != "software" else self._sync.model_copy(update={"alignment": "start"})
-        triggers = trigger_settings(sync, dict(zip(ROLES, exposures.values(), strict=True)))
+        triggers = trigger_settings(self.sync, dict(zip(ROLES, exposures.values(), strict=True)))
         return {
             role: camera.apply(
                 CameraSettings(

@@ -24,8 +24,9 @@ class SyncSettings(Settings):
         rate_hz: line mode: B runs by itself at this rate and losses are counted; None: the host triggers B for each
             pair, and a slow disk slows it down.
         output_line, input_line: B's output and S's input.
-        start_delay_ms: by how much S starts late by itself: input line delay plus the difference of the cameras'
-            exposure start delays, from their data sheets.
+        edge: the edge at S's input where B's exposure begins: falling if the wiring inverts the signal.
+        start_delay_ms: by how much S starts late by itself, from the data sheets: in line mode its input line delay and
+            its exposure start delay (B's line tells its true start), otherwise S's exposure start delay minus B's.
     """
 
     mode: SyncMode = "software"
@@ -33,6 +34,7 @@ class SyncSettings(Settings):
     rate_hz: float | None = Field(default=None, gt=0)
     output_line: str = "Line2"
     input_line: str = "Line1"
+    edge: Literal["rising", "falling"] = "rising"
     start_delay_ms: float = 0.0
 
     @model_validator(mode="after")
@@ -53,21 +55,22 @@ def trigger_settings(sync: SyncSettings, exposures_ms: dict[Role, float]) -> dic
     )
     if sync.mode == "action":
         return {"B": TriggerSettings(source="action"), "S": TriggerSettings(source="action", delay_ms=delay_ms)}
-    if sync.mode == "software":
-        return {"B": TriggerSettings(), "S": TriggerSettings(delay_ms=delay_ms)}
+    if sync.mode == "software":  # the host waits between its triggers: no camera delays those
+        return {"B": TriggerSettings(), "S": TriggerSettings()}
     master = TriggerSettings(
         source="software" if sync.rate_hz is None else "free", rate_hz=sync.rate_hz, output_line=sync.output_line
     )
-    return {"B": master, "S": TriggerSettings(source="line", line=sync.input_line, delay_ms=delay_ms)}
+    return {"B": master, "S": TriggerSettings(source="line", line=sync.input_line, edge=sync.edge, delay_ms=delay_ms)}
 
 
 def make_pairer(sync: SyncSettings, cameras: tuple[Camera, Camera], records: dict[Role, CameraRecord]) -> Pairer:
     """The pairer for cameras that are set up for `sync`."""
     long_ms, short_ms = records["B"].exposure_ms, records["S"].exposure_ms
     timeout_ms = FRAME_TIMEOUT_MS + long_ms + short_ms
-    if sync.rate_hz is None:
-        return TriggeredPairer(*cameras, each=sync.mode == "software", frame_timeout_ms=timeout_ms)
     delay_ms = trigger_delay_ms(sync.alignment, long_ms, short_ms, start_delay_ms=sync.start_delay_ms)
+    if sync.rate_hz is None:
+        each = sync.mode == "software"
+        return TriggeredPairer(*cameras, each=each, delay_ms=delay_ms if each else 0.0, frame_timeout_ms=timeout_ms)
     period_ms = 1000 / sync.rate_hz
     return StreamPairer(
         *cameras,

@@ -64,7 +64,7 @@ class FaultyPair:
         self.blurred, self.sharp = simulated_pair(self.feed, plan=self.plan, timebase=self.time, wired=not each)
         if not each:
             self.set_up("sharp", source="line")
-        self.pairer = TriggeredPairer(self.blurred, self.sharp, each=each, frame_timeout_ms=50, now_ns=self.time.now_ns)
+        self.pairer = TriggeredPairer(self.blurred, self.sharp, each=each, frame_timeout_ms=50, timebase=self.time)
         self.manifest = RecordingManifest(camera_B=self.feed.record("B"), camera_S=self.feed.record("S"))
         self.folder = folder
 
@@ -78,7 +78,14 @@ class FaultyPair:
         self.blurred, self.sharp = simulated_pair(self.feed, plan=self.plan, timebase=self.time, wired=True, paced=True)
         self.set_up("blurred", source="free", rate_hz=rate_hz)
         self.set_up("sharp", source="line", delay_ms=delay_ms)
-        return StreamPairer(self.blurred, self.sharp, period_ms=1000 / rate_hz, delay_ms=delay_ms, frame_timeout_ms=500)
+        return StreamPairer(
+            self.blurred,
+            self.sharp,
+            period_ms=1000 / rate_hz,
+            delay_ms=delay_ms,
+            frame_timeout_ms=500,
+            timebase=self.time,
+        )
 
     def writer(self):
         return RecordingWriter.create(self.folder, self.manifest)

@@ -207,6 +207,8 @@ def test_a_scene_from_a_file_and_single_settings(folder, tmp_path):
         (("--pair", "--simulate", "--rate", "10", "-o", "x"), 1, ["--rate is for real cameras"]),
         (("--pair", "--simulate", "--average", "4", "-o", "x"), 1, ["--average is for real cameras"]),
         (("--pair", "--emulate", "--faults", "f.yaml", "-o", "x"), 1, ["f.yaml"]),
+        (("--pair", "--simulate", "--camera", "gain_db=3", "-o", "x"), 1, ["--camera is for real cameras"]),
+        (("--pair", "--blur", "1", "--sharp", "2", "--camera", "B.zoom=3", "-o", "x"), 1, ["zoom"]),
         (("--pair", "--blur", "1", "--sharp", "2", "--rate", "9", "-o", "x"), 1, ["a rate needs --sync line"]),
         (
             ("--pair", "--blur", "1", "--sharp", "2", "--sync", "line", "--rate", "60", "-o", "x"),
@@ -285,6 +287,19 @@ def test_the_emulator_as_real_cameras(folder, monkeypatch):
     monkeypatch.setenv("PYLON_CAMEMU", "1")
     result = capture("--pair", "--scene", "t", "-o", folder)
     assert_refused(result, 1, "camera B (0815-0001): not found; connected: Emulation 0815-0000", "capture --list")
+
+
+def test_settings_of_the_cameras_by_name(folder, monkeypatch):
+    monkeypatch.setenv("PYLON_CAMEMU", "2")
+    cameras = ("--blur", "0815-0000", "--sharp", "0815-0001", "--size", "96x96", "--count", 2)
+    options = ("--camera", "gain_db=1.5", "--camera", "S.gain_db=3", "--camera", "B.link.packet_bytes=1500")
+    captured("--pair", *cameras, "--scene", "a", *options, "-o", folder)
+    manifest = Recording.open(folder).manifest
+    assert [float(manifest.cameras[role].features["Gain"]) for role in "BS"] == [1.5, 3.0]
+    assert manifest.camera_B.features["GevSCPSPacketSize"] == "1500"
+    captured("--pair", "--scene", "b", "--count", 1, "-o", folder)  # the recording keeps them
+    result = capture("--pair", "--scene", "c", "--camera", "gain_db=2", "-o", folder)
+    assert_refused(result, 1, "was recorded with --camera gain_db=1.5 S.gain_db=3 B.link.packet_bytes=1500")
 
 
 def test_cameras_of_another_make_are_one_line_in_the_table(folder, monkeypatch, coded_feed):

@@ -15,8 +15,26 @@ EXPOSURES = {"B": 20.0, "S": 2.0}
 @pytest.mark.parametrize("mode", ["software", "line", "action"])
 def test_the_delay_of_camera_s_puts_its_exposure_in_place(mode, alignment, delay_ms):
     triggers = trigger_settings(SyncSettings(mode=mode, alignment=alignment), EXPOSURES)
-    assert triggers["S"].delay_ms == pytest.approx(delay_ms)
+    # no camera delays a software trigger: there the host waits, which its pairer does
+    assert triggers["S"].delay_ms == pytest.approx(0 if mode == "software" else delay_ms)
     assert triggers["B"].delay_ms == 0
+
+
+@pytest.mark.parametrize(("alignment", "delay_ms"), [("start", 0.0), ("centre", 9.0), ("end", 18.0)])
+def test_with_software_triggers_the_host_waits(faulty_pair, alignment, delay_ms):
+    pair = faulty_pair()
+    pairer = TriggeredPairer(pair.blurred, pair.sharp, delay_ms=delay_ms, timebase=pair.time)
+    pairer.start()
+    for _ in range(10):
+        captured = pairer.take(*pair.buffers())
+        between_ns = captured.sharp.camera_time_ns - captured.blurred.camera_time_ns
+        assert between_ns == pytest.approx(delay_ms * 1e6)
+        assert captured.gap_ms == pytest.approx(0, abs=1e-6)
+
+
+def test_an_inverting_wire_is_said_once():
+    triggers = trigger_settings(SyncSettings(mode="line", edge="falling"), EXPOSURES)
+    assert triggers["S"].edge == "falling"
 
 
 def test_in_line_mode_b_drives_and_s_listens():
