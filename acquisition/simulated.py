@@ -123,6 +123,7 @@ class SimulatedCamera(Camera):
         self._waiting.clear()
 
     def stop(self) -> None:
+        self.run_free(self._time.now_ns())
         self._started = False
         self._waiting.clear()
 
@@ -149,7 +150,10 @@ class SimulatedCamera(Camera):
         deadline_ns = self._time.now_ns() + round(timeout_ms * 1e6)
         (self._leader or self).run_free(self._time.now_ns())
         runner = self._leader or self
-        while not self._waiting and (free_ns := runner.next_free_ns()) is not None and free_ns <= deadline_ns:
+        while self._connected and not self._waiting and (free_ns := runner.next_free_ns()) is not None:
+            if free_ns > deadline_ns:
+                break
+            self._time.wait_until(free_ns)
             runner.run_free(free_ns)
         self._check_connected()
         if not self._waiting or self._waiting[0].arrival_ns > deadline_ns:
