@@ -1,19 +1,50 @@
 """The rig calibration: how the two cameras differ when nothing moves, fitted once from static pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from localblur.alignment.color import ColorModel, ColorSamples, block_samples, fit_color
-from localblur.alignment.displacement import PolynomialField, valid_area, warp, warp_flags
+from localblur.alignment.displacement import (
+    PolynomialField,
+    monomials,
+    term_count,
+    valid_area,
+    warp,
+    warp_flags,
+)
 from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
 from localblur.alignment.registration import coarse_shift, register
-from localblur.alignment.registration_level import Luma, stabilised_luma
+from localblur.alignment.registration_level import Luma, luma, stabilised_luma
 from localblur.alignment.robust import correlation
 from localblur.alignment.sensor_fields import FlatField, vignetting_ratio
+from localblur.alignment.static_region import grown
+from localblur.alignment.tiles import measure_tiles
 from localblur.common.errors import LocalblurError
+
+_SURROUNDINGS_PX = 24.0
+_LEAST_SIGMA_PX = 0.01
+_LARGEST_MISFIT = 25.0
+"""A tile in which something moved after all must not outvote the others."""
+
+
+@dataclass(frozen=True)
+class FieldFit:
+    """One displacement field of a static pair.
+
+    Attributes:
+        field: the field.
+        misfit: squares of the residual shifts of the tiles in standard deviations, summed; infinite if the pair does
+            not determine the field.
+        tiles: how many tiles that are.
+    """
+
+    field: PolynomialField
+    misfit: float
+    tiles: int
 
 
 @dataclass(frozen=True)
@@ -22,17 +53,22 @@ class StaticFit:
 
     Attributes:
         label: which pair.
-        field: its displacement field.
+        fits: its displacement field by degree; the lowest degree is always determined.
         samples: corresponding colours.
         correlation: of the lumas after registration: near 1 for two pictures of one scene.
         mirrored: whether a mirrored blurred image would match better.
     """
 
     label: str
-    field: PolynomialField
+    fits: Mapping[int, FieldFit]
     samples: ColorSamples
     correlation: float
     mirrored: bool
+
+    @property
+    def field(self) -> PolynomialField:
+        """The field of the lowest degree."""
+        return self.fits[min(self.fits)].field
 
 
 @dataclass(frozen=True)
@@ -40,7 +76,7 @@ class RigCalibration:
     """How to get from the blurred camera to the sharp one.
 
     Attributes:
-        field: displacement field, the median over the static pairs.
+        field: displacement field, the median over the static pairs; of the degree that their tiles speak for.
         color: colour model of all static pairs together.
         labels: the static pairs used.
         spread_px: distance of each pair's own field from the common one: the rig's drift between the pairs plus the
@@ -70,7 +106,7 @@ class RigCalibration:
 
 
 def fit_static_pair(captured: CapturedPair, settings: AlignmentSettings) -> StaticFit:
-    """Fit the rig's field on one static pair and take its colour samples.
+    """Fit the rig's field on one static pair, in every degree asked for, and take its colour samples.
 
     Raises:
         LocalblurError: if the two pictures differ in size or hold no numbers.
@@ -79,8 +115,11 @@ def fit_static_pair(captured: CapturedPair, settings: AlignmentSettings) -> Stat
     sharp, blurred = captured.sharp, captured.blurred
     height, width = sharp.light.shape[:2]
     lumas = [stabilised_luma(image.light, image.saturated) for image in (sharp, blurred)]
-    identity = PolynomialField.identity(width, height)
-    field = register(lumas[0], lumas[1], identity, settings.rig_degree, settings.registration).field
+    field = PolynomialField.identity(width, height)
+    fits = dict[int, FieldFit]()
+    for degree in sorted(settings.rig_degrees):
+        field = register(lumas[0], lumas[1], field, degree, settings.registration).field
+        fits[degree] = _checked(captured, field, settings)
     positions = field.positions()
     warped = warp(blurred.light, positions)
     usable = valid_area(positions, width, height) & ~sharp.saturated & ~warp_flags(blurred.saturated, positions)
@@ -88,11 +127,29 @@ def fit_static_pair(captured: CapturedPair, settings: AlignmentSettings) -> Stat
     agreement = correlation(lumas[0].values[usable], moved[usable]) if usable.any() else 0.0
     return StaticFit(
         captured.label,
-        field,
+        fits,
         block_samples(sharp.light, warped, usable, settings.color.block_px),
         agreement,
         agreement < settings.min_static_correlation and looks_mirrored(*lumas),
     )
+
+
+def _checked(captured: CapturedPair, field: PolynomialField, settings: AlignmentSettings) -> FieldFit:
+    """How well a field fits the tiles of a pair in which nothing moves."""
+    positions = field.positions()
+    grey = [np.ascontiguousarray(luma(image.light)) for image in (captured.sharp, captured.blurred)]
+    warped = warp(grey[1], positions)
+    valid = valid_area(positions, field.width, field.height)
+    clear = valid & ~grown(captured.sharp.saturated | warp_flags(captured.blurred.saturated, positions))
+    # the cameras differ in brightness and vignetting, which is not known yet
+    near = [cv2.GaussianBlur(image, (0, 0), _SURROUNDINGS_PX) for image in (grey[0], warped)]
+    warped *= near[0] / np.maximum(near[1], 1e-4)
+    first, second = (np.repeat(image[..., None], 3, 2) for image in (grey[0], warped))
+    tiles = measure_tiles(first, second, clear, valid, settings.tiles)
+    uncertain = tiles.field_uncertainty_px(field.degree, field.width, field.height) > settings.max_uncertainty_px
+    sigma = np.maximum(tiles.uncertainty_px[tiles.usable], _LEAST_SIGMA_PX)
+    misfit = float(np.minimum((tiles.lengths_px() / sigma) ** 2, _LARGEST_MISFIT).sum())
+    return FieldFit(field, float("inf") if uncertain else misfit, int(tiles.usable.sum()))
 
 
 def calibrate(
@@ -125,16 +182,48 @@ def calibrate(
     if len(sizes) > 1:
         raise LocalblurError(f"static pairs differ in size: {sorted(sizes)}; use one size for a calibration")
     (width, height) = sizes.pop()
-    field = PolynomialField(np.median([fit.field.coefficients for fit in good], axis=0), width, height)
+    degree = _degree(good)
+    fields = [fit.fits[degree].field for fit in good]
+    field = _median(fields)
     vignetting = vignetting_ratio(flats[1], flats[0], field) if flats else None
     samples = ColorSamples.joined([fit.samples for fit in good])
     return RigCalibration(
         field,
         fit_color(samples, width, height, settings.color, np.random.default_rng(0), vignetting),
         tuple(fit.label for fit in good),
-        tuple(round(field.distance_px(fit.field), 4) for fit in good),
+        tuple(round(field.distance_px(own), 4) for own in fields),
         "flat frames" if flats else "static pairs",
     )
+
+
+def _degree(fits: Sequence[StaticFit]) -> int:
+    """The degree that the tiles speak for by Schwarz's criterion: a higher one has to earn its terms."""
+
+    def cost(degree: int) -> float:
+        tiles = max(1, sum(fit.fits[degree].tiles for fit in fits))
+        terms = 2 * term_count(degree) * len(fits)
+        return sum(fit.fits[degree].misfit for fit in fits) + terms * float(np.log(2 * tiles))
+
+    degrees = sorted(fits[0].fits)
+    costs = {degree: cost(degree) for degree in degrees}
+    return min((degree for degree in degrees if np.isfinite(costs[degree])), key=lambda x: costs[x], default=degrees[0])
+
+
+def _median(fields: Sequence[PolynomialField]) -> PolynomialField:
+    """What the fields have in common: the medians of their shapes and, apart from that, of their linear parts.
+
+    From pair to pair the rig drifts by a shift and a turn. A median of whole fields would follow now one, now another
+    of them across the frame, and one of coefficients would tear correlated terms apart.
+    """
+    width, height, degree = fields[0].width, fields[0].height, fields[0].degree
+    x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(0, width - 1, 33), np.linspace(0, height - 1, 25)))
+    moved = [field.displacement(x, y) for field in fields]
+    flat = monomials(x, y, width, height, min(1, degree))
+    linear = [np.linalg.lstsq(flat, displacement, rcond=None)[0] for displacement in moved]
+    shapes = [displacement - flat @ part for displacement, part in zip(moved, linear, strict=True)]
+    middle = np.median(shapes, axis=0) + flat @ np.median(linear, axis=0)
+    terms = monomials(x, y, width, height, degree)
+    return PolynomialField(np.linalg.lstsq(terms, middle, rcond=None)[0], width, height)
 
 
 def looks_mirrored(sharp: Luma, blurred: Luma) -> bool:

@@ -1,6 +1,7 @@
 """What goes into the pipeline: a captured pair in linear light, and the constants of every step."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -19,7 +20,8 @@ class AlignmentSettings(Settings):
     """Constants of calibration and alignment.
 
     Attributes:
-        rig_degree: degree of the rig's displacement field.
+        rig_degrees: degrees of the rig's displacement field to choose from; what the static pairs speak for is taken. A
+            cubic holds shift, turn, perspective and the first radial term, degree 5 the second one.
         max_uncertainty_px: a refinement whose predicted standard deviation somewhere in the frame is larger falls back
             to a simpler one.
         bumped_px: a pair whose field lies further than this from the calibration was taken by a rig that was bumped
@@ -27,7 +29,7 @@ class AlignmentSettings(Settings):
         min_static_correlation: a static pair that correlates less after registration is not used.
     """
 
-    rig_degree: int = Field(default=3, ge=1, le=5)
+    rig_degrees: tuple[Annotated[int, Field(ge=1, le=7)], ...] = Field(default=(3, 5), min_length=1)
     max_uncertainty_px: float = Field(default=0.1, gt=0)
     bumped_px: float = Field(default=2.0, gt=0)
     min_static_correlation: float = Field(default=0.7, ge=0, le=1)

@@ -226,7 +226,7 @@ def test_folder_becomes_an_aligned_file_with_report_and_fields(captured: Path, t
     assert "2 accepted, 0 rejected, 0 lost" in result.stdout
     with PairsFile.open(output) as pairs:
         assert (pairs.header.encoding, pairs.header.bit_depth) == ("srgb", 8)
-        assert pairs.header.settings["alignment"]["rig_degree"] == 3
+        assert pairs.header.settings["alignment"]["rig_degrees"] == [3, 5]
         assert pairs.header.settings["seed"] == 0
         calibration = pairs.calibration()["captured"]
         pair = pairs.read("desk", 0)
