@@ -1,10 +1,9 @@
-"""Basler cameras through pypylon, behind the `Camera` contract; the only file that imports the SDK."""
+"""Basler cameras through pypylon, behind the `Camera` contract. The files pylon*.py alone know the SDK."""
 
-import contextlib
 import logging
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +20,14 @@ from localblur.acquisition.camera import (
     ErrorKind,
     Frame,
     Role,
+    TriggerSettings,
 )
-
-with warnings.catch_warnings():
-    # SWIG's deprecation warnings come while its types are built: where warnings are errors the interpreter crashes
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from pypylon import genicam, pylon
+from localblur.acquisition.pylon_actions import ActionSender
+from localblur.acquisition.pylon_health import read_clock, read_status, select_temperature, tick_ns
+from localblur.acquisition.pylon_nodes import Changes, Nodes
+from localblur.acquisition.pylon_sdk import first_sentence, genicam, pylon, translated
+from localblur.acquisition.pylon_setup import read_back, set_link, set_up_image
+from localblur.acquisition.pylon_trigger import enable_ptp, set_trigger, wait_for_ptp
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,9 @@ BUSY_RETRY_S = 5.0
 BUFFERS = 10
 NO_BLOCK_ID = 2**64 - 1
 """What pylon says where camera or transport layer have no frame counter."""
-EXPOSURE_TOLERANCE = 0.01
+PTP_RESTART_S = 5.0
+ACTION_LEAD_NS = 5_000_000
+"""How far ahead an action command is scheduled: longer than it takes to reach both cameras."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class CameraInfo:
 
 def list_cameras() -> list[CameraInfo]:
     """All Basler cameras this computer sees, emulated ones included."""
-    with _translated("listing cameras"):
+    with translated("listing cameras"):
         return [
             CameraInfo(
                 serial=device.GetSerialNumber(),
@@ -65,7 +68,9 @@ def list_cameras() -> list[CameraInfo]:
 
 
 class PylonCamera(Camera):
-    """One Basler camera in software-trigger mode; every exception of the SDK becomes a `CameraError`.
+    """One Basler camera; every exception of the SDK becomes a `CameraError`.
+
+    After `disconnected`, `close` and `open` look for the camera anew; `apply` and `start` then bring it back to work.
 
     Args:
         role: which arm of the rig it is.
@@ -75,11 +80,17 @@ class PylonCamera(Camera):
     def __init__(self, role: Role, serial: str) -> None:
         self.role: Role = role
         self.serial = serial
+        self._owner = f"camera {role} ({serial})"
         self._camera: Any = None
         self._record: CameraRecord | None = None
+        self._trigger = TriggerSettings()
         self._tick_ns = 1.0
+        self._network_time = self._tells_ready = False
+        self._changes = Changes()
+        self._actions = ActionSender()
 
     def open(self) -> None:
+        self.close()
         deadline = time.monotonic() + BUSY_RETRY_S
         while True:
             try:
@@ -89,42 +100,47 @@ class PylonCamera(Camera):
                 if error.kind != "busy":
                     raise
                 if time.monotonic() >= deadline:
-                    raise CameraError(
+                    raise self._error(
                         "busy",
-                        f"camera {self.role} ({self.serial}) is in use by another application; close it (pylon Viewer,"
-                        " another capture) and try again",
+                        "is in use by another application; close it (pylon Viewer, another capture) and try again",
                     ) from error
                 time.sleep(0.5)
 
     def close(self) -> None:
         self.stop()
-        if self._camera is not None:
-            try:
-                self._camera.Close()
-            except genicam.GenericException as error:
-                logger.warning("camera %s did not close: %s", self.role, error)
-            self._camera = None
+        camera, self._camera, self._record = self._camera, None, None
+        if camera is not None:
+            self._free(camera)
+        try:
+            self._actions.close()
+        except CameraError as error:
+            logger.warning("%s: %s", self._owner, error)
 
     def apply(self, settings: CameraSettings) -> CameraRecord:
+        self._record = None  # half set up is not set up
         with self._speaking("settings"):
-            for name, value in names.AUTOMATIC_OFF:
-                self._set_if_offered(name, value)
-            if settings.mirrored or self._has("ReverseX"):
-                self._set("ReverseX", settings.mirrored)  # before the pixel format: it may turn the Bayer pattern round
-            pixel_format = self._choose_pixel_format(settings.bit_depth)
-            self._set_area(settings.width, settings.height)
-            self._set_exposure(settings.exposure_ms)
-            self._set_gain(settings.gain_db)
-            self._set_black_level(settings.black_level, pixel_format)
-            self._set_trigger()
+            nodes = self._nodes()
+            set_up_image(nodes, settings, self._changes)
+            set_link(nodes, self._stream(), settings.link)
+            set_trigger(nodes, settings.trigger)
+            self._network_time = settings.trigger.source == "action" and enable_ptp(nodes)
+            if self._network_time:
+                wait_for_ptp(nodes)
+            select_temperature(nodes)
+            if self._emulated:
+                self._set_pace(nodes, settings.exposure_ms)
             self._camera.MaxNumBuffer.Value = BUFFERS
-            frequency = self._first(names.TIMESTAMP_TICKS_PER_S)
-            self._tick_ns = 1e9 / frequency.Value if frequency is not None else 1.0
-            self._record = self._read_back(pixel_format)
+            self._trigger, self._tick_ns = settings.trigger, tick_ns(nodes)
+            self._tells_ready = "FrameTriggerWait" in nodes.offers("AcquisitionStatusSelector")
+            model = self._camera.GetDeviceInfo().GetModelName()
+            self._record = read_back(nodes, self.role, model, self.serial, self._changes)
         return self._record
 
     def start(self) -> None:
         with self._speaking("start"):
+            if self._network_time:
+                # a camera that joined since may have become the master
+                wait_for_ptp(self._nodes(), limit_s=PTP_RESTART_S)
             self._camera.StartGrabbing(pylon.GrabStrategy_OneByOne)
 
     def stop(self) -> None:
@@ -134,10 +150,12 @@ class PylonCamera(Camera):
             if self._camera.IsGrabbing():
                 self._camera.StopGrabbing()
         except genicam.GenericException as error:  # a camera that is gone cannot be stopped; `start` will say so
-            logger.warning("camera %s did not stop: %s", self.role, error)
+            logger.warning("%s did not stop: %s", self._owner, first_sentence(error))
 
     def ready(self, timeout_ms: float) -> bool:
         with self._speaking("trigger"):
+            if self._trigger.source == "free" or not self._tells_ready:
+                return True  # no trigger to wait for, or a model that cannot say: then a missing frame will tell
             return bool(self._camera.WaitForFrameTriggerReady(int(timeout_ms), pylon.TimeoutHandling_Return))
 
     def pending(self) -> bool:
@@ -146,13 +164,24 @@ class PylonCamera(Camera):
 
     def trigger(self) -> None:
         with self._speaking("trigger"):
-            self._camera.ExecuteSoftwareTrigger()
+            source = self._trigger.source
+            if source == "software":
+                self._camera.ExecuteSoftwareTrigger()
+            elif source == "action" and self.role == "B":
+                self._actions.send(self._trigger, self._action_time_ns())
+            elif source == "action":
+                raise self._error("refused", "is triggered by the action commands of camera B; trigger that one")
+            else:
+                what = f"follows {self._trigger.line}" if source == "line" else "runs free"
+                raise self._error("refused", f"{what} and cannot be triggered by the host")
 
     def get(self, timeout_ms: float, out: npt.NDArray[Any]) -> Frame:
         with self._speaking("frame"):
             result = self._camera.RetrieveResult(int(timeout_ms), pylon.TimeoutHandling_Return)
             if not result.IsValid():
-                raise self._error("timeout", f"no frame within {timeout_ms:.0f} ms of its trigger")
+                if not self._camera.IsGrabbing():
+                    raise self._error("disconnected", "delivers no frames: it is not started, or its stream has ended")
+                raise self._error("timeout", f"no frame within {timeout_ms:.0f} ms")
             try:
                 host_time_ns = time.time_ns()
                 self._copy(result, out)
@@ -170,25 +199,48 @@ class PylonCamera(Camera):
         )
 
     def clock(self) -> ClockReading | None:
-        return None
+        with self._speaking("clock"):
+            return read_clock(self._nodes(), self._tick_ns)
 
     def status(self) -> dict[str, float]:
-        return {}
+        if self._camera is None:
+            return {}
+        try:
+            return read_status(self._nodes(), self._stream())
+        except genicam.GenericException as error:
+            logger.debug("%s tells no status: %s", self._owner, first_sentence(error))
+            return {}
 
     def settings_text(self) -> str:
         with self._speaking("saving the settings"):
             return str(pylon.FeaturePersistence.SaveToString(self._camera.GetNodeMap()))
 
     def _open_once(self) -> None:
-        with _translated(f"camera {self.role} ({self.serial})"):
-            found = pylon.TlFactory.GetInstance().EnumerateDevices()
-            device = next((device for device in found if device.GetSerialNumber() == self.serial), None)
-            if device is None:
-                seen = ", ".join(f"{item.GetModelName()} {item.GetSerialNumber()}" for item in found) or "none at all"
-                raise self._error("missing", f"not found; connected: {seen}. `capture --list` shows all cameras")
-            camera = pylon.InstantCamera(pylon.TlFactory.GetInstance().CreateDevice(device))
-            camera.Open()
+        with translated(self._owner):
+            camera = self._find()
+            try:
+                camera.Open()
+            except BaseException:
+                self._free(camera)
+                raise
             self._camera = camera
+
+    def _find(self) -> Any:
+        """A new instance of the camera, from a new enumeration: an old one never comes back after an unplug."""
+        found = pylon.TlFactory.GetInstance().EnumerateDevices()
+        device = next((device for device in found if device.GetSerialNumber() == self.serial), None)
+        if device is None:
+            seen = ", ".join(f"{item.GetModelName()} {item.GetSerialNumber()}" for item in found) or "none at all"
+            raise self._error("missing", f"not found; connected: {seen}. `capture --list` shows all cameras")
+        return pylon.InstantCamera(pylon.TlFactory.GetInstance().CreateDevice(device))
+
+    def _free(self, camera: Any) -> None:
+        # without DestroyDevice other applications find the camera taken for as long as anything refers to it
+        for step in (camera.Close, camera.DestroyDevice):
+            try:
+                step()
+            except genicam.GenericException as error:
+                logger.warning("%s did not close well: %s", self._owner, first_sentence(error))
 
     @property
     def _applied(self) -> CameraRecord:
@@ -211,187 +263,49 @@ class PylonCamera(Camera):
             with result.GetArrayZeroCopy() as view:
                 np.copyto(out, view, casting="no")
 
-    def _choose_pixel_format(self, bit_depth: int) -> str:
-        offered = self._camera.PixelFormat.Symbolics
-        for wanted in names.PIXEL_FORMATS[bit_depth] + names.PIXEL_FORMATS[8]:
-            if wanted in offered:
-                if wanted in names.PIXEL_FORMATS[8] and bit_depth != 8:
-                    logger.warning("camera %s has no %d-bit Bayer format; using %s", self.role, bit_depth, wanted)
-                self._set("PixelFormat", wanted)
-                return wanted
-        raise self._error(
-            "refused", f"has no Bayer or RGB pixel format, only {', '.join(offered)}; use a colour camera"
-        )
+    def _action_time_ns(self) -> int | None:
+        """When the next action command shall take effect, on the cameras' common clock; None for at once."""
+        reading = read_clock(self._nodes(), self._tick_ns) if self._network_time else None
+        if reading is None:
+            return None
+        return reading.camera_ns + time.monotonic_ns() - reading.host_ns + ACTION_LEAD_NS
 
-    def _set_area(self, width: int | None, height: int | None) -> None:
-        for size_name, offset_name, size in (("Width", "OffsetX", width), ("Height", "OffsetY", height)):
-            if self._has(offset_name):
-                self._set_if_offered(offset_name, 0)
-            node = self._node(size_name)
-            self._set(size_name, node.Max if size is None else size)
-            offset = self._node(offset_name)
-            if offset is not None and genicam.IsWritable(offset):
-                step = 2 * max(1, offset.Inc)  # even, so that the Bayer pattern stays what it is
-                offset.Value = offset.Max // 2 // step * step
-
-    def _set_exposure(self, exposure_ms: float) -> None:
-        node = self._first(names.EXPOSURE)
-        if node is None:
-            raise self._error("refused", "has no exposure time to set")
-        wanted_us = exposure_ms * 1000
-        if not node.Min <= wanted_us <= node.Max:
-            raise self._error(
-                "refused",
-                f"exposure {exposure_ms} ms is outside its range of {node.Min / 1000:g} to {node.Max / 1000:g} ms",
-            )
-        node.Value = wanted_us
-        if abs(node.Value - wanted_us) > EXPOSURE_TOLERANCE * wanted_us:
-            raise self._error("refused", f"asked for an exposure of {exposure_ms} ms, it set {node.Value / 1000:g} ms")
-        if self._emulated:
-            pace = self._node(names.EMULATOR_PACE)
-            pace.Value = min(max(self._pace_ms(exposure_ms) * 1000, pace.Min), pace.Max)
+    def _set_pace(self, nodes: Nodes, exposure_ms: float) -> None:
+        node = nodes.find(names.EMULATOR_PACE)
+        node.Value = min(max(self._pace_ms(exposure_ms) * 1000, node.Min), node.Max)
 
     def _pace_ms(self, exposure_ms: float) -> float:
         return exposure_ms
-
-    def _set_gain(self, gain_db: float) -> None:
-        gain, raw = self._first(names.GAIN), self._first(names.RAW_GAIN)
-        if gain is not None:
-            if not gain.Min <= gain_db <= gain.Max:
-                raise self._error(
-                    "refused", f"gain {gain_db} dB is outside its range of {gain.Min:g} to {gain.Max:g} dB"
-                )
-            gain.Value = gain_db
-        elif raw is not None and gain_db == 0:
-            raw.Value = raw.Min
-        elif gain_db != 0:
-            raise self._error("refused", "has no gain in dB to set; leave the gain at 0")
-
-    def _black_level(self, pixel_format: str) -> tuple[Any, float]:
-        """The setting for the black level, None without one, and how many DN its unit is."""
-        node = self._first(names.BLACK_LEVEL)
-        if node is not None:
-            return node, 1.0
-        return self._first(names.RAW_BLACK_LEVEL), 1.0 if _bit_depth(pixel_format) == 12 else 1 / 16
-
-    def _set_black_level(self, black_level: float | None, pixel_format: str) -> None:
-        node, unit = self._black_level(pixel_format)
-        if node is not None:
-            wanted = (2 ** _bit_depth(pixel_format) / 64 if black_level is None else black_level) / unit
-            limited = min(max(wanted, node.Min), node.Max)
-            node.Value = int(limited) if isinstance(node.Min, int) else limited
-
-    def _set_trigger(self) -> None:
-        for selector in self._camera.TriggerSelector.Symbolics:
-            self._camera.TriggerSelector.Value = selector
-            self._set_if_offered("TriggerMode", "Off")
-        for name, value in names.TRIGGER_ON_FRAME:
-            self._set(name, value)
-
-    def _read_back(self, pixel_format: str) -> CameraRecord:
-        depth = _bit_depth(pixel_format)
-        black, unit = self._black_level(pixel_format)
-        exposure = self._first(names.EFFECTIVE_EXPOSURE) or self._first(names.EXPOSURE)
-        return CameraRecord(
-            role=self.role,
-            model=self._camera.GetDeviceInfo().GetModelName(),
-            serial=self.serial,
-            pixel_format=pixel_format,
-            bit_depth=depth,
-            bayer=names.BAYER_PATTERNS[pixel_format[5:7]] if pixel_format.startswith("Bayer") else None,
-            width=self._camera.Width.Value,
-            height=self._camera.Height.Value,
-            black_level=float(black.Value) * unit if black is not None else 0.0,
-            white_level=float(2**depth - 1),
-            exposure_ms=float(exposure.Value) / 1000,
-            features=self._features(),
-        )
-
-    def _features(self) -> dict[str, str]:
-        found = {}
-        for parameter in self._camera.GetNodeMap().GetNodes():
-            with contextlib.suppress(genicam.GenericException):  # a node that cannot be read now is no feature now
-                node = parameter.GetNode()
-                no_value = node.GetPrincipalInterfaceType() in (genicam.intfICategory, genicam.intfIRegister)
-                if node.IsFeature() and genicam.IsReadable(parameter) and not no_value:
-                    found[str(node.GetName())] = str(parameter.ToString())
-        return found
 
     @property
     def _emulated(self) -> bool:
         return str(self._camera.GetDeviceInfo().GetDeviceClass()) == "BaslerCamEmu"
 
-    def _node(self, name: str) -> Any:
-        try:
-            node = self._camera.GetNodeMap().GetNode(name)
-        except genicam.GenericException:  # older pypylon raises, newer hands out a placeholder
-            return None
-        return node if node is not None and genicam.IsAvailable(node) else None
+    def _nodes(self) -> Nodes:
+        return Nodes(self._camera.GetNodeMap(), self._owner)
 
-    def _first(self, candidates: Sequence[str]) -> Any:
-        return next((node for name in candidates if (node := self._node(name)) is not None), None)
-
-    def _has(self, name: str) -> bool:
-        return self._node(name) is not None
-
-    def _set(self, name: str, value: Any) -> None:
-        node = self._node(name)
-        if node is None:
-            raise self._error("refused", f"has no setting {name}, which {value!r} should be set to")
-        try:
-            if genicam.IsWritable(node) or node.Value != value:
-                node.Value = value
-        except genicam.GenericException as error:
-            raise self._error("refused", f"does not take {name} = {value}: {_first_sentence(error)}") from error
-        if node.Value != value:
-            raise self._error("refused", f"was asked for {name} = {value} but has {node.Value}")
-
-    def _set_if_offered(self, name: str, value: Any) -> None:
-        node = self._node(name)
-        if node is None or not genicam.IsWritable(node):
-            return
-        try:
-            node.Value = value
-        except genicam.GenericException as error:
-            logger.debug("camera %s keeps %s: %s", self.role, name, error)
+    def _stream(self) -> Nodes:
+        return Nodes(self._camera.GetStreamGrabberNodeMap(), self._owner)
 
     def _error(self, kind: ErrorKind, what: str) -> CameraError:
-        return CameraError(kind, f"camera {self.role} ({self.serial}): {what}")
+        return CameraError(kind, f"{self._owner}: {what}")
 
-    @contextlib.contextmanager
+    @contextmanager
     def _speaking(self, about: str) -> Iterator[None]:
+        """Around every use of the SDK: exceptions become `CameraError`s, and whatever failed, a camera that is gone
+        is `disconnected`."""
         if self._camera is None:
             raise self._error("disconnected", "is not open")
-        with _translated(f"camera {self.role} ({self.serial}): {about}"):
-            yield
+        try:
+            with translated(f"{self._owner}: {about}"):
+                yield
+        except CameraError as error:
+            if error.kind == "disconnected" or not self._is_gone():
+                raise
+            raise self._error("disconnected", f"{about}: it is gone; check its cable and power") from error
 
-
-@contextlib.contextmanager
-def _translated(about: str) -> Iterator[None]:
-    """Turn any exception of the SDK (none of them a RuntimeError) into a `CameraError` of the right kind."""
-    try:
-        yield
-    except genicam.GenericException as error:
-        raise CameraError(_kind(error), f"{about}: {_first_sentence(error)}") from error
-
-
-def _kind(error: Exception) -> ErrorKind:
-    text = str(error).lower()
-    if "another application" in text or "exclusively opened" in text:
-        return "busy"
-    if isinstance(error, genicam.TimeoutException):
-        return "timeout"
-    if isinstance(error, (genicam.OutOfRangeException, genicam.InvalidArgumentException, genicam.AccessException)):
-        return "refused"
-    if "no device is available" in text:
-        return "missing"
-    return "disconnected"
-
-
-def _first_sentence(error: Exception) -> str:
-    """GenICam appends where in its sources an exception was thrown; nobody needs that."""
-    return " ".join(str(error).split(" : ")[0].split())
-
-
-def _bit_depth(pixel_format: str) -> int:
-    return 12 if "12" in pixel_format else 8
+    def _is_gone(self) -> bool:
+        try:
+            return bool(self._camera.IsCameraDeviceRemoved())
+        except genicam.GenericException:
+            return True

@@ -1,15 +1,15 @@
-"""PylonCamera on Basler's emulator: settings, kinds of error, and frames that come out as they went in."""
+"""PylonCamera on Basler's emulator: settings, kinds of error, and coming back after a broken stream."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 
-from localblur.acquisition.camera import CameraError, CameraSettings, opened
-from localblur.acquisition.emulation import EmulatedCamera, enable_emulator
-from localblur.acquisition.pairing import Pairer
-from localblur.acquisition.pylon import PylonCamera, _translated, genicam, list_cameras
-from localblur.acquisition.record import record_pairs
-from localblur.datasets.recording import Recording, RecordingManifest, RecordingWriter, verify
+from localblur.acquisition.camera import CameraError, CameraSettings, LinkSettings, TriggerSettings, opened
+from localblur.acquisition.pylon import PylonCamera, list_cameras
+from localblur.acquisition.pylon_sdk import genicam, translated
 
 pytestmark = pytest.mark.usefixtures("two_emulated")
 
@@ -30,7 +30,17 @@ def out():
 
 
 def node(camera, name):
-    return camera._node(name)
+    return camera._camera.GetNodeMap().GetNode(name)
+
+
+def with_trigger(**trigger):
+    return SETTINGS.model_copy(update={"trigger": TriggerSettings(**trigger)})
+
+
+def shoot(camera, out):
+    assert camera.ready(1000)
+    camera.trigger()
+    return camera.get(1000, out)
 
 
 def kind_of(action):
@@ -40,16 +50,6 @@ def kind_of(action):
     return failure.value.kind
 
 
-def write_feed(folder, frames, shift=4):
-    folder.mkdir(parents=True)
-    for index, frame in enumerate(frames):
-        tifffile.imwrite(folder / f"{index:06d}.tif", frame << shift, photometric="minisblack")
-
-
-def random_frames(rng, count, dtype=np.uint16):
-    return list(rng.integers(0, 4096 if dtype == np.uint16 else 256, (count, HEIGHT, WIDTH)).astype(dtype))
-
-
 def test_both_emulated_cameras_are_listed():
     assert [(info.serial, info.model) for info in list_cameras()] == [
         ("0815-0000", "Emulation"),
@@ -57,11 +57,24 @@ def test_both_emulated_cameras_are_listed():
     ]
 
 
-def test_the_emulator_is_enabled_without_taking_cameras_away(monkeypatch):
-    for before, after in ((None, 2), ("1", 2), ("nonsense", 2), ("3", 3)):
-        monkeypatch.delenv("PYLON_CAMEMU") if before is None else monkeypatch.setenv("PYLON_CAMEMU", before)
-        enable_emulator()
-        assert len(list_cameras()) == after
+def test_without_cameras_the_list_is_empty_and_a_second_one_is_missing(monkeypatch):
+    monkeypatch.setenv("PYLON_CAMEMU", "0")
+    assert list_cameras() == []
+    with pytest.raises(CameraError, match="not found; connected: none at all"):
+        PylonCamera("B", "0815-0000").open()
+    monkeypatch.setenv("PYLON_CAMEMU", "1")
+    with opened(PylonCamera("B", "0815-0000")), pytest.raises(CameraError, match="connected: Emulation 0815-0000"):
+        PylonCamera("S", "0815-0001").open()
+
+
+def test_the_sdk_is_imported_where_warnings_are_errors():
+    code = "import localblur.acquisition.pylon"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+
+
+def test_only_one_module_imports_the_sdk(root):
+    found = [path.name for path in Path(root, "acquisition").glob("*.py") if "from pypylon" in path.read_text("utf-8")]
+    assert found == ["pylon_sdk.py"]
 
 
 def test_a_missing_camera_is_named_with_those_that_are_there():
@@ -82,6 +95,8 @@ def test_settings_are_made_and_read_back(camera):
     assert (features["GainAuto"], features["ExposureAuto"], features["TriggerMode"]) == ("Off", "Off", "On")
     assert (float(features["Gamma"]), float(features["Gain"])) == (1, 0)
     assert features["TriggerSource"] == "Software"
+    changed = "ExposureAuto Continuous -> Off; GainAuto Continuous -> Off; Gamma 2.0 -> 1.0"
+    assert changed in features["localblur.changed"]
     assert features["OffsetX"] == str((4096 - WIDTH) // 2)
 
 
@@ -111,6 +126,10 @@ def test_without_a_size_the_whole_sensor_is_taken(camera):
         ({"exposure_ms": 0.0}, "exposure 0.0 ms is outside its range"),
         ({"width": 5000}, "does not take Width = 5000: .*4096"),
         ({"gain_db": 1000.0}, "gain 1000.0 dB is outside its range of 0 to"),
+        ({"trigger": TriggerSettings(delay_ms=10.1)}, "trigger delay 10.1 ms is outside its range of 0 to 10 ms"),
+        ({"trigger": TriggerSettings(source="line", line="Line9")}, "it offers Software, Line1, Line2, Line3"),
+        ({"trigger": TriggerSettings(source="action")}, "takes no action commands, only GigE cameras do"),
+        ({"link": LinkSettings(packet_bytes=10_000)}, "GevSCPSPacketSize 10000 is outside its range of 220 to 9014"),
     ],
 )
 def test_values_out_of_range_are_refused_with_the_range(camera, change, message):
@@ -133,46 +152,96 @@ def test_all_settings_are_saved_as_pfs(camera):
     assert "PixelFormat\tBayerRG12" in text
 
 
-def test_a_damaged_frame_is_an_error_although_its_pixels_could_be_read(camera, out):
-    camera.apply(SETTINGS)
+def test_trigger_delay_line_and_link_are_set_and_read_back(camera):
+    settings = with_trigger(source="line", line="Line3", delay_ms=4.5, output_line="Line2")
+    settings = settings.model_copy(
+        update={"link": LinkSettings(packet_bytes=9000, packet_delay_ticks=7, limit_mb_s=99)}
+    )
+    features = camera.apply(settings).features
+    assert float(features["TriggerDelay"]) == 4500
+    assert (features["TriggerSource"], features["TriggerActivation"]) == ("Line3", "RisingEdge")
+    assert (features["LineSelector"], features["LineMode"], features["LineSource"]) == (
+        "Line2",
+        "Output",
+        "ExposureActive",
+    )
+    assert (features["GevSCPSPacketSize"], features["GevSCPD"]) == ("9000", "7")
+    assert features["DeviceLinkThroughputLimit"] == "99000000"
+    assert kind_of(camera.trigger) == "refused"
+
+
+def test_running_free_it_keeps_the_rate(camera, out):
+    camera.apply(with_trigger(source="free", rate_hz=50))
     camera.start()
-    camera.ready(1000)
+    times = [camera.get(1000, out).host_time_ns for _ in range(8)]
+    assert 15 < (times[-1] - times[0]) / 7e6 < 200  # 20 ms each, more on a busy machine, and 0.1 without the rate
+
+
+def test_the_emulator_has_no_clock_and_counts_failed_frames(camera, out):
+    camera.apply(SETTINGS)
+    assert camera.clock() is None
+    camera.start()
+    assert camera.status()["failed_buffers"] == 0
+    fail_next(camera)
+    assert kind_of(lambda: shoot(camera, out)) == "failed_buffer"
+    assert camera.status()["failed_buffers"] == 1
+    assert all(isinstance(value, float) for value in camera.status().values())
+
+
+def fail_next(camera):
     node(camera, "ForceFailedBufferCount").Value = 1
     node(camera, "ForceFailedBuffer").Execute()
-    camera.trigger()
-    assert kind_of(lambda: camera.get(1000, out)) == "failed_buffer"
-    camera.ready(1000)
-    camera.trigger()
-    assert camera.get(1000, out).block_id in (1, None)
 
 
-def test_a_broken_stream_is_a_disconnection_and_a_restart_mends_it(camera, out):
+def test_damaged_frames_are_errors_although_their_pixels_could_be_read(camera, out, rng):
     camera.apply(SETTINGS)
     camera.start()
-    camera.ready(1000)
+    damaged = set(rng.choice(40, 9, replace=False).tolist())
+    seen = set()
+    for index in range(40):
+        if index in damaged:
+            fail_next(camera)
+        try:
+            assert shoot(camera, out).block_id in (index, None)
+        except CameraError as error:
+            assert error.kind == "failed_buffer"
+            assert "is damaged: The buffer was incompletely grabbed" in str(error)
+            seen.add(index)
+    assert seen == damaged
+
+
+def test_a_broken_stream_is_a_disconnection_and_reopening_brings_everything_back(camera, out):
+    before = camera.apply(with_trigger(delay_ms=3.0))
+    camera.start()
     camera._camera.StreamGrabber.ImposedError.Value = "cable pulled"
-    camera.trigger()
     with pytest.raises(CameraError, match="cable pulled") as failure:
-        camera.get(1000, out)
+        shoot(camera, out)
     assert failure.value.kind == "disconnected"
+    assert kind_of(lambda: camera.get(5, out)) == "disconnected"  # not a mere timeout: the stream has ended
     camera.stop()
     camera.start()
-    camera.ready(1000)
-    camera.trigger()
-    camera.get(1000, out)
+    shoot(camera, out)
+    camera._camera.StreamGrabber.ImposedError.Value = "cable pulled"
+    assert kind_of(lambda: shoot(camera, out)) == "disconnected"
+    camera.close()
+    assert kind_of(camera.start) == "disconnected"
+    camera.open()
+    assert kind_of(lambda: camera.get(5, out)) == "disconnected"
+    assert camera.apply(with_trigger(delay_ms=3.0)) == before
+    camera.start()
+    assert shoot(camera, out).block_id in (0, None)
 
 
-def test_a_delivered_size_other_than_set_is_noticed(tmp_path):
-    write_feed(tmp_path / "B", [np.zeros((HEIGHT - 8, WIDTH), np.uint16)])
-    camera = EmulatedCamera("B", tmp_path / "B")
-    with opened(camera):
+def test_opening_again_and_again_leaves_nothing_open():
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("no /proc to count open files in")
+    camera, counts = PylonCamera("B", "0815-0000"), []
+    for _ in range(6):
+        camera.open()
         camera.apply(SETTINGS)
-        camera.start()
-        camera.ready(1000)
-        camera.trigger()
-        with pytest.raises(CameraError, match="delivered 96x56, but 96x64 was set") as failure:
-            camera.get(1000, np.zeros((HEIGHT, WIDTH), np.uint16))
-        assert failure.value.kind == "size_changed"
+        camera.close()
+        counts.append(len(list(Path("/proc/self/fd").iterdir())))
+    assert counts[-1] <= counts[1]
 
 
 @pytest.mark.parametrize(
@@ -187,84 +256,9 @@ def test_a_delivered_size_other_than_set_is_noticed(tmp_path):
 )
 def test_every_exception_of_the_sdk_becomes_a_camera_error(error, kind):
     def fail():
-        with _translated("camera B"):
+        with translated("camera B"):
             raise error("something : RuntimeException thrown (file 'X.cpp', line 1)")
 
     assert kind_of(fail) == kind
     with pytest.raises(CameraError, match="^camera B: something$"):
         fail()
-
-
-def test_a_busy_camera_is_waited_for_and_then_explained(monkeypatch):
-    text = "The device is controlled by another application. Err: An attempt was made to access an address location"
-
-    class Busy(PylonCamera):
-        attempts, refusals = 0, 100
-
-        def _open_once(self):
-            self.attempts += 1
-            if self.attempts <= self.refusals:
-                with _translated("camera B"):
-                    raise genicam.RuntimeException(text)
-            super()._open_once()
-
-    monkeypatch.setattr("localblur.acquisition.pylon.BUSY_RETRY_S", 0.6)
-    camera = Busy("B", "0815-0000")
-    assert kind_of(camera.open) == "busy"
-    assert camera.attempts >= 2
-    with pytest.raises(CameraError, match="in use by another application; close it"):
-        camera.open()
-    camera.attempts, camera.refusals = 0, 1
-    with opened(camera):
-        assert camera.apply(SETTINGS).model == "Emulation"
-
-
-@pytest.mark.parametrize(("depth", "dtype", "shift"), [(12, np.uint16, 4), (8, np.uint8, 0)])
-def test_fed_frames_come_out_bit_for_bit(tmp_path, rng, depth, dtype, shift):
-    frames = {role: random_frames(rng, 25, dtype) for role in "BS"}
-    for role in "BS":
-        write_feed(tmp_path / role, frames[role], shift)
-    cameras = [EmulatedCamera(role, tmp_path / role) for role in "BS"]
-    equal = 0
-    with opened(*cameras):
-        for camera in cameras:
-            camera.apply(SETTINGS.model_copy(update={"bit_depth": depth}))
-        pairer = Pairer(*cameras)
-        pairer.start()
-        for index in range(25):
-            pair = pairer.take(np.zeros((HEIGHT, WIDTH), dtype), np.zeros((HEIGHT, WIDTH), dtype))
-            equal += np.array_equal(pair.blurred.data, frames["B"][index])
-            equal += np.array_equal(pair.sharp.data, frames["S"][index])
-        pairer.stop()
-    assert equal == 50
-
-
-def test_damaged_frames_and_a_broken_stream_in_a_recording_cost_only_attempts(tmp_path, rng):
-    class Scripted(EmulatedCamera):
-        triggers = 0
-
-        def trigger(self):
-            self.triggers += 1
-            if self.triggers in (3, 11):
-                node(self, "ForceFailedBufferCount").Value = 1
-                node(self, "ForceFailedBuffer").Execute()
-            if self.triggers == 7:
-                self._camera.StreamGrabber.ImposedError.Value = "unplugged"
-            super().trigger()
-
-    frame = random_frames(rng, 1)
-    for role in "BS":
-        write_feed(tmp_path / role, frame)
-    cameras = (EmulatedCamera("B", tmp_path / "B"), Scripted("S", tmp_path / "S"))
-    with opened(*cameras):
-        blurred, sharp = (camera.apply(SETTINGS) for camera in cameras)
-        manifest = RecordingManifest(camera_B=blurred, camera_S=sharp)
-        writer = RecordingWriter.create(tmp_path / "recording", manifest)
-        result = record_pairs(Pairer(*cameras), writer.journal("scenes/a"), manifest.cameras, 15)
-        writer.close("complete")
-    assert result.committed == 15
-    assert len(result.lost) == 3
-    assert sum("damaged" in reason for reason in result.lost) == 2
-    assert sum("unplugged" in reason for reason in result.lost) == 1
-    assert verify(writer.folder) == (15, [])
-    np.testing.assert_array_equal(Recording.open(writer.folder).frames("scenes/a", 14)[1], frame[0])
