@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from localblur.acquisition.pair_writer import Buffers
-from localblur.acquisition.pairing import CapturedPair, Pairer
+from localblur.acquisition.pairing import CapturedPair, Pairer, PairLost
 
 
 class AveragingTaker:
@@ -37,7 +37,11 @@ class AveragingTaker:
             total[...] = 0
         lost: list[str] = []
         for _ in range(self._count):
-            pair = self._pairer.take(*buffers)
+            try:
+                pair = self._pairer.take(*buffers)
+            except PairLost as failure:
+                failure.lost_before = (*lost, *failure.lost_before)
+                raise
             lost += pair.lost_before
             blurred_sum += pair.blurred.data
             sharp_sum += pair.sharp.data

@@ -19,6 +19,7 @@ from localblur.acquisition.record import RING_PAIRS, RecordHooks, RecordOptions,
 from localblur.acquisition.screen import StatusLine
 from localblur.acquisition.sources import PairSource, reopen
 from localblur.acquisition.sync import make_pairer
+from localblur.common.errors import LocalblurError
 from localblur.datasets.recording import ROLES, JournalWriter, PairRecord, Recording, RecordingWriter, Role
 
 
@@ -88,15 +89,23 @@ class GroupCapture:
         self._outcome = GroupOutcome(group.group, len(group.indices), self._journal.next_index, bool(group.replace))
 
     def capture(self) -> GroupOutcome:
-        """Fill the group and say what became of it."""
+        """Fill the group and say what became of it.
+
+        Raises:
+            LocalblurError: if the group does not hold the pairs it held when the plan was made.
+        """
         group, outcome = self._group, self._outcome
+        if self._journal.next_index != group.held:
+            raise LocalblurError(
+                f"{group.group} goes on with pair {self._journal.next_index} by now and not with pair {group.held}:"
+                " another capture has added pairs, or its journal was edited; look with --verify, then run again"
+            )
         if not group.indices:
             return outcome
         self._journal.start(_start_settings(self._plan, group))
-        found = self._note_status("start")
         status = "aborted"
         try:
-            self._fill(found)
+            self._fill(self._note_status("start"))
             self._note_status("stop")
             status = "complete"
         except KeyboardInterrupt:
@@ -175,9 +184,10 @@ class GroupCapture:
             if preview is not None:
                 preview.offer(pair.blurred.data, pair.sharp.data)
 
-        def lost(reason: str) -> None:
-            outcome.lost.append(reason)
-            screen.lost(reason)
+        def lost(reason: str, count: int) -> None:
+            for _ in range(count):
+                outcome.lost.append(reason)
+                screen.lost(reason)
 
         hooks.committed, hooks.lost = committed, lost
         hooks.reopen = functools.partial(reopen, self._source, records, factor)
@@ -187,10 +197,13 @@ class GroupCapture:
     def _note_status(self, when: str) -> dict[str, float]:
         """Put temperatures and error counters into the journal; a camera that cannot tell is no reason to stop."""
         values: dict[str, float] = {}
-        with contextlib.suppress(CameraError):
+        try:
             for camera in self._source.cameras:
                 found = self._source.watchdog.run(camera.status)
                 values |= {f"{camera.role}_{name}": value for name, value in found.items()}
+        except CameraError as error:
+            if error.kind == "hung":
+                raise
         if values:
             self._journal.status(values, when)
         return values

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from localblur.acquisition.pairing import CapturedPair
 from localblur.datasets.recording import ROLES, CameraRecord, Frame, PairRecord, Role
 
+_POLL_S = 0.05
+
 
 class PairStore(Protocol):
     """Where pairs are committed; `JournalWriter` is one."""
@@ -83,6 +85,7 @@ class PairWriter(threading.Thread):
         self.committed = self.dropped = 0
         self._store, self._before, self._after = store, before, after
         self._failure: BaseException | None = None
+        self._ended = threading.Event()
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         self._free: queue.Queue[Buffers | None] = queue.Queue()
         self._idle = threading.Condition()
@@ -120,9 +123,16 @@ class PairWriter(threading.Thread):
             self._idle.wait_for(lambda: self._open_jobs == 0)
 
     def finish(self) -> None:
-        """Wait until everything submitted is committed, and end."""
+        """Wait until everything submitted is committed, and end; Ctrl-C meanwhile drops all but what is under way."""
         self._jobs.put(None)
-        self.join()
+        try:
+            # not join: Ctrl-C inside it marks a running thread as ended before Python 3.13; a limit lets Windows see it
+            while not self._ended.wait(_POLL_S):
+                pass
+        except KeyboardInterrupt as interrupt:
+            self._failure = self._failure or interrupt
+            self._ended.wait()
+            raise
 
     def raise_failure(self) -> None:
         """Raise what made writing fail, if it did."""
@@ -133,17 +143,23 @@ class PairWriter(threading.Thread):
         """The thread."""
         while (job := self._jobs.get()) is not None:
             if self._failure is None:
-                try:
-                    self._commit(job)
-                except BaseException as error:  # handed to the capturing thread, which ends the loop
-                    self._failure = error
-                    self._free.put(None)
-            if self._failure is not None:
+                self._try(job)
+            else:
                 self.dropped += 1
             self._free.put(Buffers(job.pair.blurred.data, job.pair.sharp.data))
             with self._idle:
                 self._open_jobs -= 1
                 self._idle.notify_all()
+        self._ended.set()
+
+    def _try(self, job: Job) -> None:
+        before = self.committed
+        try:
+            self._commit(job)
+        except BaseException as error:  # handed to the capturing thread, which ends the loop
+            self._failure = error
+            self._free.put(None)
+            self.dropped += before + 1 - self.committed  # none, if what follows the commit failed
 
     def _commit(self, job: Job) -> None:
         self._before(job)

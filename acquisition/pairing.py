@@ -29,7 +29,10 @@ class PairLost(Exception):  # noqa: N818 - an event the recording loop handles, 
         kind: the camera error behind it, None if the cameras worked and the frames did not fit.
         restart: both cameras must be restarted before the next attempt.
         count: how many triggers were lost.
+        lost_before: reasons for triggers lost before, each of them one more.
     """
+
+    lost_before: tuple[str, ...] = ()
 
     def __init__(self, reason: str, *, kind: ErrorKind | None = None, restart: bool = True, count: int = 1) -> None:
         super().__init__(reason)

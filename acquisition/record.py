@@ -5,6 +5,7 @@ slows the rate and never costs a pair. Where the cameras run by themselves, pair
 lost. What is counted is what is committed.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -53,7 +54,7 @@ class RecordHooks:
         check: called with a captured pair before it is committed; raises `LocalblurError` if it must not be.
         before_commit: called with the number of a pair that is about to be committed.
         committed: called with each committed pair, its frames, and how many more wait to be written.
-        lost: called with each reason for a lost attempt.
+        lost: called with each reason for lost attempts and how many there were.
         reopen: connects to both cameras anew and sets them up as before; raises `CameraError` if it cannot.
         free_bytes: what is left on the disk; None if nobody knows.
     """
@@ -62,7 +63,7 @@ class RecordHooks:
     check: Callable[[int, CapturedPair], None] = lambda index, pair: None
     before_commit: Callable[[int], None] = lambda index: None
     committed: Callable[[PairRecord, CapturedPair, int], None] = lambda record, pair, waiting: None
-    lost: Callable[[str], None] = lambda reason: None
+    lost: Callable[[str, int], None] = lambda reason, count: None
     reopen: Callable[[], None] | None = None
     free_bytes: Callable[[], int | None] = lambda: None
 
@@ -109,7 +110,7 @@ def record_pairs(
     """Capture until the pairs of all `indices` are committed; lost attempts are journalled and repeated.
 
     On an interruption (Ctrl-C), an error or a driver that hangs, the pairs already captured are committed before it is
-    passed on.
+    passed on. What was triggered and is not committed then is journalled as lost, unless the disk takes nothing more.
 
     Args:
         pairer: takes pairs from opened cameras.
@@ -130,9 +131,7 @@ def record_pairs(
         else:
             watchdog.run(loop.run)
     finally:
-        loop.writer.finish()
-        if loop.writer.dropped:
-            logger.warning("%d captured pairs could not be stored and are lost", loop.writer.dropped)
+        loop.finish()
     loop.writer.raise_failure()
     loop.result.committed = loop.writer.committed
     return loop.result
@@ -155,6 +154,7 @@ class _Loop:
         self._taker = AveragingTaker(pairer, options.average)
         self._pair_bytes = sum(record.frame_bytes for record in cameras.values())
         self._captured = self._in_a_row = 0
+        self._taking: int | None = None
         self._scrap: Buffers | None = None
         self._cameras = cameras
         self.writer = PairWriter(journal, cameras, options.ring_pairs, before=self._before, after=self._after)
@@ -163,14 +163,14 @@ class _Loop:
         """Capture all pairs; stops both cameras at the end."""
         next_time = time.monotonic()
         try:
-            self._start(self._index)
+            self._start()
             while self._captured < len(self._indices) and not self.writer.failed:
                 self._pause()
                 buffers = self._room()
                 if buffers is None:
                     continue
                 if not self._options.period_ms:
-                    _sleep_until(next_time)
+                    self._wait(next_time - time.monotonic())
                     next_time = time.monotonic() + self._options.interval_ms / 1000
                 index = self._index
                 pair = self._take(buffers)
@@ -182,8 +182,29 @@ class _Loop:
                 if self._options.durable:
                     self.writer.wait_idle()
         finally:
-            if self._watchdog is None or self._watchdog.hung is None:
+            if not self._left:
                 self._pairer.stop()
+
+    def finish(self) -> None:
+        """Commit what was captured; put on record what was not to be had."""
+        index = self._taking
+        if index is not None and self._left:
+            with contextlib.suppress(OSError):
+                self._lose("captured no longer: the cameras were not waited for", 1, index)
+        try:
+            self.writer.finish()
+        finally:
+            dropped = self.writer.dropped
+            if dropped:
+                logger.warning("%d captured pairs could not be stored and are lost", dropped)
+                with contextlib.suppress(OSError):  # on a full disk
+                    index = self._indices[min(self.writer.committed, len(self._indices) - 1)]
+                    self._journal.lost(index, "captured, but not stored", count=dropped)
+
+    @property
+    def _left(self) -> bool:
+        """Whether the thread that captures was left to itself: nobody takes what it brings."""
+        return self._watchdog is not None and self._watchdog.left.is_set()
 
     @property
     def _index(self) -> int:
@@ -214,14 +235,21 @@ class _Loop:
         return buffers
 
     def _take(self, buffers: Buffers) -> CapturedPair | None:
+        self._taking = self._index
         try:
             pair = self._taker.take(buffers)
+            self._stop_if_left()
         except PairLost as lost:
+            self._stop_if_left()
+            self._taking = None
             self._in_a_row += 1
+            for reason in lost.lost_before:
+                self._lose(reason, 1)
             self._lose(str(lost), lost.count)
             self._give_up_if_vain(lost)
             self._recover(lost)
             return None
+        self._taking = None
         for reason in pair.lost_before:
             self._lose(reason, 1)
         return pair
@@ -229,42 +257,58 @@ class _Loop:
     def _recover(self, lost: PairLost) -> None:
         if lost.kind in GONE and self._hooks.reopen is not None:
             self._reopen(str(lost))
-            self._start(self._index)
         elif lost.restart:
             self._pairer.stop()
-            self._start(self._index)
+            self._start()
 
-    def _start(self, index: int) -> None:
-        self._hooks.seek(index)
+    def _start(self) -> None:
+        self._hooks.seek(self._index)
         try:
             self._pairer.start()
         except CameraError as error:
             if error.kind not in GONE or self._hooks.reopen is None:
                 raise
             self._reopen(str(error))
-            self._pairer.start()
 
     def _reopen(self, reason: str) -> None:
-        """Connect to both cameras anew; the last failure ends the recording."""
+        """Connect to both cameras anew and start them; the last failure ends the recording."""
         for attempt in range(1, REOPEN_ATTEMPTS + 1):
             try:
                 if self._hooks.reopen is not None:
                     self._hooks.reopen()
+                self._pairer.reconnected()
+                self._hooks.seek(self._index)
+                self._pairer.start()
             except CameraError as error:
+                if error.kind == "hung":
+                    raise
                 logger.warning("attempt %d of %d to reopen the cameras: %s", attempt, REOPEN_ATTEMPTS, error)
                 if attempt == REOPEN_ATTEMPTS:
                     raise
-                time.sleep(REOPEN_WAIT_S * 2 ** (attempt - 1))
+                self._wait(REOPEN_WAIT_S * 2 ** (attempt - 1))
             else:
-                self._pairer.reconnected()
                 self._journal.note(f"cameras reopened at attempt {attempt} after: {reason}")
                 return
 
-    def _lose(self, reason: str, count: int) -> None:
-        logger.debug("pair %d lost: %s", self._index, reason)
-        self._journal.lost(self._index, reason, count=count)
+    def _lose(self, reason: str, count: int, index: int | None = None) -> None:
+        index = self._index if index is None else index
+        logger.debug("pair %d lost: %s", index, reason)
+        self._journal.lost(index, reason, count=count)
         self.result.lost += [reason] * count
-        self._hooks.lost(reason)
+        self._hooks.lost(reason, count)
+
+    def _stop_if_left(self) -> None:
+        if self._left:
+            raise KeyboardInterrupt
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, unless the user asks to stop."""
+        if seconds <= 0:
+            return
+        if self._watchdog is None:
+            time.sleep(seconds)
+        elif self._watchdog.interrupted.wait(seconds):
+            raise KeyboardInterrupt
 
     def _give_up_if_vain(self, lost: PairLost) -> None:
         if lost.kind == "refused":
@@ -281,9 +325,3 @@ class _Loop:
 
     def _after(self, job: Job, record: PairRecord, waiting: int) -> None:
         self._hooks.committed(record, job.pair, waiting)
-
-
-def _sleep_until(moment: float) -> None:
-    remaining = moment - time.monotonic()
-    if remaining > 0:
-        time.sleep(remaining)

@@ -64,6 +64,8 @@ def run_plan(plan: CapturePlan, around: Surroundings | None = None) -> list[Grou
                         _warn(plan, records, around.say)
                         writer = _open_recording(plan, records, source)
                     outcomes.append(GroupCapture(plan, group, source, writer, records, around).capture())
+                if source.watchdog.interrupted.is_set():
+                    raise KeyboardInterrupt  # it came when all pairs were captured, and there may be more groups
         except BaseException:
             if writer is not None:
                 with contextlib.suppress(OSError):  # a full disk must not hide what went wrong first
@@ -91,8 +93,9 @@ def _open(source: PairSource) -> None:
 
 
 def _close(source: PairSource) -> None:
-    for camera in source.cameras:
-        camera.close()
+    with contextlib.ExitStack() as stack:
+        for camera in source.cameras:
+            stack.callback(camera.close)
 
 
 def _executor(plan: CapturePlan, around: Surroundings) -> contextlib.AbstractContextManager[Executor | None]:

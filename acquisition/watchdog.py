@@ -38,20 +38,28 @@ class Watchdog:
     Attributes:
         interrupted: set when the user asked to stop; the watched function ends at its next opportunity.
         hung: the call that never came back, None as long as all is well.
+        left: set when a function was not waited for any longer, after a call has hung or at a second Ctrl-C. It may
+            still go on by and by, and nobody takes what it brings.
     """
 
     def __init__(
         self, call_limit_ms: float = CALL_LIMIT_MS, leave: Callable[[], None] = lambda: _leave_at_exit()
     ) -> None:
         self._leave = leave
-        self.interrupted = threading.Event()
+        self.interrupted, self.left = threading.Event(), threading.Event()
         self.hung: str | None = None
         self._call_limit_ms = call_limit_ms
         self._current: tuple[str, float] | None = None
 
     @contextmanager
     def expect(self, what: str, limit_ms: float | None = None) -> Iterator[None]:
-        """Mark a call that should return within `PATIENCE` times `limit_ms`, at least the limit of any call."""
+        """Mark a call that should return within `PATIENCE` times `limit_ms`, at least the limit of any call.
+
+        Raises:
+            CameraError: of kind `hung`, if an earlier call has hung: the driver is not to be called any more.
+        """
+        if self.hung is not None:
+            raise self._does_not_come_back()
         limit_ms = max(self._call_limit_ms, PATIENCE * (limit_ms or 0.0))
         self._current = what, time.monotonic() + limit_ms / 1000
         try:
@@ -87,6 +95,7 @@ class Watchdog:
                 self._check(finished)
             except KeyboardInterrupt:
                 if self.interrupted.is_set():
+                    self.left.set()
                     raise
                 self.interrupted.set()
         if failure:
@@ -98,8 +107,12 @@ class Watchdog:
         if current is None or finished.is_set() or time.monotonic() < current[1]:
             return
         self.hung = current[0]
+        self.left.set()
         self._leave()
-        raise CameraError(
+        raise self._does_not_come_back()
+
+    def _does_not_come_back(self) -> CameraError:
+        return CameraError(
             "hung",
             f"{self.hung}: the camera's driver does not come back; unplug and plug in the camera, then run again with"
             " --resume",

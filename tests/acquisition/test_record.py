@@ -4,7 +4,6 @@ import _thread
 import errno
 import time
 
-import numpy as np
 import pytest
 
 from localblur.acquisition.camera import CameraError
@@ -46,6 +45,11 @@ def record(pair, count, *, store=None, hooks=None, pairer=None, watchdog=None, *
         outcome = error
     writer.close("complete")
     return outcome, Recording.open(writer.folder)
+
+
+def lost_at(recording):
+    """Index and count of each loss in the journal."""
+    return [(event["index"], event["count"]) for event in read_journal(recording.folder / GROUP / "journal.jsonl").lost]
 
 
 def assert_all_right(pair, recording, count):
@@ -144,6 +148,34 @@ def test_a_driver_that_hangs_ends_it_with_the_captured_pairs_committed(faulty_pa
     assert left == [True]
     assert "camera S: fetch a frame: the camera's driver does not come back" in str(outcome)
     assert_all_right(pair, recording, 7)
+    assert lost_at(recording) == [(7, 1)]
+
+
+def test_a_driver_that_comes_back_too_late_finds_nobody_and_triggers_nothing(faulty_pair):
+    pair = faulty_pair(None, {3: ("block", {"ms": 700.0})})
+    camera, watchdog = pair.blurred, Watchdog(call_limit_ms=200, leave=lambda: None)
+    pairer = TriggeredPairer(WatchedCamera(camera, watchdog), WatchedCamera(pair.sharp, watchdog), frame_timeout_ms=50)
+    outcome, recording = record(pair, 20, pairer=pairer, watchdog=watchdog)
+    assert outcome.kind == "hung"
+    time.sleep(1)
+    assert camera.triggers == 4
+    assert lost_at(recording) == [(3, 1)]
+    assert_all_right(pair, recording, 3)
+
+
+def test_cameras_that_are_gone_again_when_they_start_are_reopened_again(faulty_pair, monkeypatch):
+    monkeypatch.setattr("localblur.acquisition.record.REOPEN_WAIT_S", 0.0)
+    pair = faulty_pair(None, {3: "disconnect"})
+    attempts = []
+
+    def reopen():
+        attempts.append(1)
+        if len(attempts) > 1:  # the first time it is found, and is gone at once
+            pair.sharp.open()
+
+    outcome, recording = record(pair, 8, hooks=RecordHooks(reopen=reopen))
+    assert (outcome.committed, len(outcome.lost), len(attempts)) == (8, 1, 2)
+    assert_all_right(pair, recording, 8)
 
 
 def test_durable_commits_each_pair_before_the_next_trigger(faulty_pair):
@@ -171,6 +203,7 @@ def test_a_running_stream_that_is_faster_than_the_disk_loses_pairs_and_says_so(f
     codes = [pair.codes(*recording.frames(GROUP, index)) for index in range(30)]
     assert all(blurred == sharp for blurred, sharp in codes)
     assert codes[-1][0] + 1 == 30 + len(outcome.lost)
+    assert sum(count for _, count in lost_at(recording)) == len(outcome.lost)
     assert [codes[n][0] < codes[n + 1][0] for n in range(29)] == [True] * 29
 
 
@@ -193,6 +226,17 @@ def test_averaged_pairs_are_the_rounded_mean_of_their_exposures(faulty_pair, cou
     expected = [(n, n) for n in range(3)] if count == 1 else [(2, 2), (3, 3), (7, 7)]
     assert means == expected
     assert outcome.committed == 3
+
+
+def test_a_mean_that_fails_forgets_no_loss_among_its_exposures(faulty_pair):
+    pair = faulty_pair(None, {2: "drop", 6: ("ignore", {"count": 40})})
+    losses = []
+    hooks = RecordHooks(lost=lambda reason, count: losses.append((reason, count)))
+    outcome, _ = record(pair, 1, pairer=pair.stream(), hooks=hooks, average=8, period_ms=1000 / 30)
+    assert losses[0] == ("camera S brought no frame of this trigger", 1)
+    assert losses[1][0] == "simulated camera S: no frame within 500 ms"
+    # all exposures that were good belong to the one mean or to the one that failed
+    assert 0 <= pair.blurred.triggers - len(outcome.lost) - 8 - 5 <= 2
 
 
 def test_pairs_can_be_replaced_and_the_old_ones_are_kept_as_lost(faulty_pair):
@@ -262,6 +306,7 @@ def test_a_full_disk_ends_it_at_once_with_committed_pairs_intact(faulty_pair, ca
     assert pair.sharp.triggers < 20
     # what was captured and could not be written is told, to the last pair
     assert f"{pair.sharp.triggers - 6} captured pairs could not be stored" in caplog.text
+    assert lost_at(recording) == [(6, pair.sharp.triggers - 6)]
     assert_all_right(pair, recording, 6)
     assert len(list((recording.folder / GROUP).glob("*.tif"))) == 12
 
@@ -274,6 +319,37 @@ def test_ctrl_c_commits_what_was_captured(faulty_pair):
     count = pair.sharp.triggers
     assert 10 <= count < 10_000
     assert_all_right(pair, recording, count)
+
+
+def test_a_second_ctrl_c_drops_what_waits_and_says_how_much(faulty_pair, caplog):
+    """The first one ends the capture, the second one comes while a slow disk takes what was captured."""
+    pair = faulty_pair()
+
+    class SlowStore(FrameStore):
+        def write(self, path, content):
+            if path.name.startswith(("000002_B", "000004_B")):
+                _thread.interrupt_main()
+            if path.name.startswith(("000002", "000003", "000004")):
+                time.sleep(0.3)
+            super().write(path, content)
+
+    outcome, recording = record(pair, 10_000, store=SlowStore(), watchdog=Watchdog(), ring_pairs=6)
+    assert isinstance(outcome, KeyboardInterrupt)
+    held, triggers = len(recording.pairs(GROUP)), pair.sharp.triggers
+    assert 2 < held < triggers
+    assert sum(count for _, count in lost_at(recording)) == triggers - held
+    assert f"{triggers - held} captured pairs could not be stored" in caplog.text
+    assert_all_right(pair, recording, held)
+
+
+def test_ctrl_c_does_not_wait_for_a_long_interval(faulty_pair):
+    pair = faulty_pair()
+    hooks = RecordHooks(committed=lambda *_: _thread.interrupt_main())
+    begun = time.monotonic()
+    outcome, recording = record(pair, 3, hooks=hooks, watchdog=Watchdog(), interval_ms=60_000)
+    assert isinstance(outcome, KeyboardInterrupt)
+    assert time.monotonic() - begun < 10
+    assert_all_right(pair, recording, 1)
 
 
 def test_a_pair_that_fails_its_check_is_not_committed(faulty_pair):

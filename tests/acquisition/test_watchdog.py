@@ -85,15 +85,19 @@ def test_a_second_ctrl_c_waits_no_longer():
 
 
 def test_after_a_hang_the_camera_is_not_touched_again(faulty_pair):
-    watchdog = Watchdog()
-    watched = WatchedCamera(faulty_pair().sharp, watchdog)
+    watchdog, camera = Watchdog(), faulty_pair().sharp
+    watched = WatchedCamera(camera, watchdog)
     watched.open()
     watched.start()
     assert watched.ready(10)
     watchdog.hung = "camera S: fetch a frame"
     watched.stop()
     watched.close()
-    assert watched.ready(10)
+    assert camera.ready(10)
+    for call in (watched.trigger, watched.start, watched.open, watched.clock, watched.status, watched.pending):
+        with pytest.raises(CameraError, match="camera S: fetch a frame: the camera's driver does not come back"):
+            call()
+    assert camera.triggers == 0
 
 
 PROGRAM = """
