@@ -93,7 +93,7 @@ class CameraSettings(Settings):
         link: what limits the camera's use of the cable.
     """
 
-    exposure_ms: float
+    exposure_ms: float = Field(gt=0, allow_inf_nan=False)
     width: int | None = None
     height: int | None = None
     bit_depth: Literal[8, 12] = 12

@@ -257,7 +257,7 @@ def main(
         raise click.UsageError("--simulate and --emulate exclude each other")
     if not (pair or calibrate or advise):
         raise click.UsageError("say what to do: --pair, --calibrate KIND, --advise, --list or --verify RECORDING")
-    if output is None and not advise:
+    if output is None and (pair or calibrate or not advise):
         raise click.UsageError("Missing option '--output' / '-o': where shall the recording go?")
     if rerecord and len(calibrate) + (1 if pair else 0) != 1:
         raise click.UsageError("--rerecord replaces pairs of one scene or one calibration; name exactly one")
@@ -269,6 +269,7 @@ def main(
         output=output or Path(),
         source=source,
         scene=scene,
+        pair=pair,
         look=simulate or emulate or "",
         calibrate=calibrate,
         count=count,
@@ -320,7 +321,9 @@ def main(
 def _measure(request: CaptureRequest, around: Surroundings, speed: float | None) -> None:
     """Advise from static pairs taken now, which nobody keeps."""
     with tempfile.TemporaryDirectory(prefix="capture-advise-") as name:
-        measured = dataclasses.replace(request, output=Path(name) / "recording", calibrate=("static",))
+        measured = dataclasses.replace(
+            request, output=Path(name) / "recording", calibrate=("static",), scene=None, look=""
+        )
         plan = make_plan(measured)
         run_plan(plan, around)
         _say_all(advise_recording(Recording.open(plan.output), speed_px_per_ms=speed))
@@ -335,7 +338,10 @@ def _guide(kind: str) -> None:
     """Say what the next calibration needs, and wait until it is there."""
     click.echo(f"calibration {kind}: {GUIDES[kind]}", err=True)
     if sys.stdin.isatty():
-        click.prompt("press Enter when it is ready", default="", show_default=False, err=True)
+        try:
+            click.prompt("press Enter when it is ready", default="", show_default=False, err=True)
+        except click.Abort as abort:  # what click makes of Ctrl-C
+            raise KeyboardInterrupt from abort
 
 
 def _preview(target: str, cameras: dict[Role, CameraRecord]) -> Preview:

@@ -13,6 +13,9 @@ way. fail: the frame arrives damaged. delay: it arrives `ms` late. disconnect: t
 searched for `attempts` times in vain. block: the SDK does not come back for `ms`, 0 is never. spurious: it exposes once
 more."""
 
+MAX_MS = 1e13
+"""Three hundred years: a clock may count from any day."""
+
 
 class Fault(Settings):
     """One fault.
@@ -26,8 +29,8 @@ class Fault(Settings):
 
     kind: FaultKind
     at: int = Field(ge=0)
-    count: int = Field(default=1, ge=1)
-    ms: float = Field(default=0.0, ge=0)
+    count: int = Field(default=1, ge=1, le=1_000_000)
+    ms: float = Field(default=0.0, ge=0, le=MAX_MS)
     attempts: int = Field(default=0, ge=0)
 
 
@@ -40,9 +43,9 @@ class ClockSettings(Settings):
         jitter_ms: standard deviation of a frame's time stamp.
     """
 
-    offset_ms: float = 0.0
+    offset_ms: float = Field(default=0.0, ge=-MAX_MS, le=MAX_MS)
     drift_ppm: float = Field(default=0.0, ge=-1000, le=1000)
-    jitter_ms: float = Field(default=0.0, ge=0)
+    jitter_ms: float = Field(default=0.0, ge=0, le=MAX_MS)
 
     def time_ns(self, host_ns: int) -> int:
         """The camera's time, without jitter."""
@@ -56,7 +59,7 @@ class FaultPlan(Settings):
     S: tuple[Fault, ...] = ()
     clock_B: ClockSettings = ClockSettings()  # noqa: N815 - the two cameras are called B and S everywhere
     clock_S: ClockSettings = ClockSettings()  # noqa: N815
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 def read_faults(path: Path) -> FaultPlan:

@@ -26,6 +26,9 @@ from localblur.common.settings import load_settings, read_yaml, validate
 from localblur.datasets.journal import JOURNAL_NAME, read_journal
 from localblur.datasets.recording import MANIFEST_NAME, ROLES, Recording, RecordingManifest, Role, check_group
 
+MAX_INTERVAL_MS = 86_400_000.0
+MAX_COUNT = 10**12
+
 
 @dataclass(frozen=True, kw_only=True)
 class GroupPlan:
@@ -85,6 +88,7 @@ def make_plan(request: CaptureRequest) -> CapturePlan:
             f" {_source_words(request.source)}; choose another --output"
         )
     _check_mirror(request, manifest)
+    _check_numbers(request)
     _check_simulation(request)
     rig = None if request.source == "cameras" else _decide_rig(request, manifest)
     cameras = _camera_settings(request, manifest)
@@ -102,6 +106,14 @@ def make_plan(request: CaptureRequest) -> CapturePlan:
         durable=request.durable,
         faults=request.faults,
     )
+
+
+def _check_numbers(request: CaptureRequest) -> None:
+    """Limits far beyond any use: what is larger, or no number at all, is a slip that must not end a recording later."""
+    if not 0 <= request.interval_ms <= MAX_INTERVAL_MS:
+        raise LocalblurError(f"--interval {request.interval_ms:g} must be 0 to {MAX_INTERVAL_MS:g} ms, which is a day")
+    if request.count is not None and request.count > MAX_COUNT:
+        raise LocalblurError(f"--count {request.count} must be at most {MAX_COUNT}; begin another --scene after that")
 
 
 def _check_simulation(request: CaptureRequest) -> None:
@@ -177,6 +189,9 @@ def _check_mirror(request: CaptureRequest, manifest: RecordingManifest | None) -
 def _existing_manifest(output: Path) -> RecordingManifest | None:
     if (output / MANIFEST_NAME).exists():
         return Recording.open(output).manifest
+    around = next((folder for folder in output.resolve().parents if (folder / MANIFEST_NAME).exists()), None)
+    if around is not None:
+        raise LocalblurError(f"{output} lies inside the recording {around}; choose a folder beside it")
     if output.exists() and (not output.is_dir() or any(not path.name.startswith(".") for path in output.iterdir())):
         raise LocalblurError(f"{output} exists and is no recording; choose another --output")
     return None
@@ -241,9 +256,10 @@ def _plan_groups(request: CaptureRequest, *, simulated: bool) -> list[GroupPlan]
     for kind in request.calibrate:
         settings = _calibration_settings(request) if simulated else None
         plans.append(_plan_group(request, f"calibration/{kind}", kind, settings))
-    if request.scene is not None or request.look or not request.calibrate:
+    if request.pair or request.scene is not None or request.look or not request.calibrate:
         look_is_name = request.look and not _is_yaml(request.look)
-        name = request.scene or (request.look if look_is_name else DEFAULT_SCENE)
+        name = request.scene if request.scene is not None else request.look if look_is_name else DEFAULT_SCENE
+        check_group(f"scenes/{name}")
         settings = _scene_settings(request, name) if simulated else None
         plans.append(_plan_group(request, f"scenes/{name}", "scene", settings))
     return plans
@@ -270,7 +286,6 @@ def _scene_settings(request: CaptureRequest, name: str) -> SceneSettings:
 
 
 def _plan_group(request: CaptureRequest, group: str, shot_kind: ShotKind, scene: SceneSettings | None) -> GroupPlan:
-    check_group(group)
     if scene is not None:
         scene.source()  # textures that are not there are noticed now and not by a worker
     count, held = request.count or DEFAULT_COUNTS[shot_kind], 0

@@ -31,11 +31,11 @@ class SyncSettings(Settings):
 
     mode: SyncMode = "software"
     alignment: Alignment = "centre"
-    rate_hz: float | None = Field(default=None, gt=0)
+    rate_hz: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     output_line: str = "Line2"
     input_line: str = "Line1"
     edge: Literal["rising", "falling"] = "rising"
-    start_delay_ms: float = 0.0
+    start_delay_ms: float = Field(default=0.0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> "SyncSettings":

@@ -310,7 +310,7 @@ def test_cameras_of_another_make_are_one_line_in_the_table(folder, monkeypatch, 
     assert verify(folder) == (14, [])
     blurred, sharp = Recording.open(folder).frames("scenes/b", 6)
     assert (blurred[0, 0], sharp[0, 0]) == (6, 20_006)
-    result = capture("--pair", "--blur", "other:1", "--sharp", "coded:2", "-o", folder / "new")
+    result = capture("--pair", "--blur", "other:1", "--sharp", "coded:2", "-o", folder.parent / "new")
     assert_refused(result, 1, "no make 'other'; known: basler, coded")
 
 
