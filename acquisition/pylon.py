@@ -2,8 +2,6 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -290,19 +288,11 @@ class PylonCamera(Camera):
     def _error(self, kind: ErrorKind, what: str) -> CameraError:
         return CameraError(kind, f"{self._owner}: {what}")
 
-    @contextmanager
-    def _speaking(self, about: str) -> Iterator[None]:
-        """Around every use of the SDK: exceptions become `CameraError`s, and whatever failed, a camera that is gone
-        is `disconnected`."""
+    def _speaking(self, about: str) -> translated:
+        """Around every use of the SDK."""
         if self._camera is None:
             raise self._error("disconnected", "is not open")
-        try:
-            with translated(f"{self._owner}: {about}"):
-                yield
-        except CameraError as error:
-            if error.kind == "disconnected" or not self._is_gone():
-                raise
-            raise self._error("disconnected", f"{about}: it is gone; check its cable and power") from error
+        return translated(f"{self._owner}: {about}", self._is_gone)
 
     def _is_gone(self) -> bool:
         try:

@@ -1,6 +1,7 @@
 """Opening, losing and closing a camera: nothing stays attached, and a new attempt works."""
 
 import logging
+import weakref
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_whatever_fails_on_a_camera_that_is_gone_is_a_disconnection(basler):
     assert failure.value.kind == "timeout"
     device.removed = True
     for action in (camera.trigger, lambda: camera.get(5, None)):
-        with pytest.raises(CameraError, match="it is gone; check its cable and power") as failure:
+        with pytest.raises(CameraError, match="the camera is gone; check its cable and power") as failure:
             action()
         assert failure.value.kind == "disconnected"
 
@@ -84,3 +85,14 @@ def test_a_failing_close_is_logged_and_the_device_freed_all_the_same(basler, cap
     camera.close()
     assert "did not close well: cannot close" in caplog.text
     assert device.destroyed == 1
+
+
+def test_an_error_that_is_kept_does_not_keep_the_camera(basler):
+    camera = basler.open_camera(basler.ace2_usb())
+    camera.apply(basler.SETTINGS)
+    alive = weakref.ref(camera._camera)
+    with pytest.raises(CameraError, match="not writable") as failure:
+        camera.trigger()
+    camera.close()
+    assert alive() is None
+    assert isinstance(failure.value.__cause__, genicam.GenericException)
