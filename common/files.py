@@ -1,5 +1,6 @@
 """Writing files so that a kill or a full disk never leaves half a file in place of something good."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from localblur.common.errors import LocalblurError
+
+_SYNC_REFUSED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 
 
 @contextmanager
@@ -26,6 +29,21 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         os.replace(temporary, path)  # noqa: PTH105 - Path.replace has the same effect; os.replace states atomicity
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in `folder` survive a power loss, where the system and the file system offer it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folder
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _SYNC_REFUSED:  # some network file systems refuse to sync folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

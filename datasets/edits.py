@@ -29,7 +29,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from localblur.common.errors import LocalblurError
-from localblur.common.files import write_text
+from localblur.common.files import sync_folder, write_text
 from localblur.common.locking import LOCK_NAME, FolderLock
 from localblur.common.settings import Settings, validate
 from localblur.datasets.images import write_image
@@ -301,6 +301,15 @@ def release_folder(folder: Path, lock: FolderLock) -> None:
     lock.release()
 
 
+def refuse_edited(path: Path) -> None:
+    """Raise a `LocalblurError` if there are edits of a pairs file that is to be written at `path`."""
+    if edits_path(path).exists():
+        raise LocalblurError(
+            f"{edits_path(path)} holds a person's edits of the file to be replaced;"
+            " fold them in (pairs-file fold-edits) or move them away"
+        )
+
+
 def check_identity(path: Path, journal: EditsJournal | None, identity: str) -> None:
     """Raise a `LocalblurError` if the journal speaks of other pairs than those in the file."""
     if journal is not None and journal.header.identity != identity:
@@ -315,17 +324,6 @@ def unfolded(journal: EditsJournal, folded: Mapping[str, Any] | None) -> list[Ed
     if folded is None or folded.get("journal") != journal.header.journal:
         return journal.edits
     return journal.edits[int(folded["lines"]) :]
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new names in `folder` survive a power loss, where the system offers it."""
-    if hasattr(os, "O_DIRECTORY"):
-        with suppress(OSError):  # some network file systems refuse to sync folders
-            descriptor = os.open(folder, os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 def _now() -> str:

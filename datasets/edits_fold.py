@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from localblur.common.errors import LocalblurError
-from localblur.common.files import ensure_space
+from localblur.common.files import ensure_space, sync_folder
 from localblur.datasets.edits import (
     EditsJournal,
     edits_folder,
@@ -22,7 +22,6 @@ from localblur.datasets.edits import (
     lock_edits,
     read_edits,
     release_folder,
-    sync_folder,
 )
 from localblur.datasets.edits_overlay import EditsOverlay, PairEdit
 from localblur.datasets.hdf5 import LIBVER, publish, reserved, writing

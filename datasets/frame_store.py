@@ -5,6 +5,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from localblur.common.files import sync_folder
+
+__all__ = ["FrameStore", "sync_folder"]
+
 
 class FrameStore:
     """Puts bytes on the disk so that a file is there whole or not at all; used by several threads at once."""
@@ -27,15 +31,3 @@ class FrameStore:
         written = 0
         while written < len(content):
             written += file.write(content[written:])
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power loss, where the system offers it."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows cannot open a folder
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

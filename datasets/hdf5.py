@@ -4,13 +4,14 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from localblur.common.errors import LocalblurError
+from localblur.common.files import sync_folder
 
 DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 
@@ -109,13 +110,7 @@ def publish(finished: Path, path: Path) -> None:
     with writing(path), finished.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(finished, path)  # noqa: PTH105 - Path.replace has the same effect; os.replace states atomicity
-    if hasattr(os, "O_DIRECTORY"):
-        with suppress(OSError):  # some network file systems refuse to sync folders
-            folder = os.open(path.parent, os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+    sync_folder(path.parent)
 
 
 def _reserve(path: Path, end: int, needed_bytes: int) -> None:

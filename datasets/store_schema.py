@@ -1,13 +1,14 @@
 """The pairs file, schema version 1: names, types and limits of everything in it, and the values derived from pixels.
 
     /                     attrs: format, schema_version, encoding, bit_depth, created, creator, source, licence,
-                          settings (JSON), mask_settings (JSON, absent until `mask-dataset` ran)
+                          settings (JSON), mask_settings (JSON, absent until `mask-dataset` ran),
+                          edits_folded (JSON, absent until `fold-edits` ran: which journal, how many of its lines)
     /scenes/<scene>       attrs: split; one image size per scene
       blurred, sharp      (N, H, W, 3) u1 or u2, chunks (1, 128, 128, 3)
       mask                (N, H, W) u1, chunks (1, 128, 128); absent until made
       blur_cells          (N, ceil(H/16), ceil(W/16)) u1; absent until masks are made
       thumbnails          (N, h, w, 3) u1, the blurred picture, sRGB-coded, long side 256 (never enlarged)
-      pairs               (N,) compound, see `PAIR_ROW`
+      pairs               (N,) compound, see `PAIR_ROW`; `masked` is 0 none, 1 by a method, 2 mended by a person
     /calibration          nested groups: arrays are datasets, everything else is a JSON attribute
 
 Quality measures differ between pipelines and grow with time, so a column each would change the schema with every new

@@ -20,6 +20,7 @@ from localblur.common.errors import LocalblurError
 from localblur.common.files import refuse_existing, write_text
 from localblur.common.parallel import with_progress
 from localblur.datasets import parts as parts_files
+from localblur.datasets.edits import refuse_edited
 from localblur.datasets.hdf5 import LIBVER, publish, reading, reserved, writing
 from localblur.datasets.pair import Pair
 from localblur.datasets.parts import CALIBRATION, parts_folder, read_arrays, read_part, write_arrays, write_part
@@ -172,6 +173,7 @@ class PairsWriter:
         any_finished = earlier is not None and bool(parts_files.list_parts(self.parts))
         if difference or not any_finished:
             refuse_existing(self.path, self._overwrite)
+        refuse_edited(self.path)
         if difference and any_finished and not self._overwrite:
             raise LocalblurError(
                 f"{self.parts} holds an unfinished run with another {difference.removeprefix('run.')};"

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -10,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from localblur.common.errors import LocalblurError
-from localblur.common.files import atomic_path, ensure_space, inside, read_json, refuse_existing, write_json, write_text
+from localblur.common.files import (
+    atomic_path,
+    ensure_space,
+    inside,
+    read_json,
+    refuse_existing,
+    sync_folder,
+    write_json,
+    write_text,
+)
 
 
 def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path):
@@ -130,3 +140,21 @@ def test_a_full_disk_keeps_the_old_file(tmp_path):
             os.fsync(file.fileno())
     assert read_json(path) == "good"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_syncing_a_folder_tolerates_a_file_system_that_refuses_but_not_a_failing_disk(tmp_path, monkeypatch):
+    sync_folder(tmp_path)
+    sync_folder(tmp_path / "missing")
+
+    def failing(number):
+        def fsync(_):
+            raise OSError(number, os.strerror(number))
+
+        return fsync
+
+    monkeypatch.setattr(os, "fsync", failing(errno.EINVAL))
+    sync_folder(tmp_path)
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    if hasattr(os, "O_DIRECTORY"):
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            sync_folder(tmp_path)

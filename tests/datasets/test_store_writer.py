@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.edits import EditsWriter, edits_path
 from localblur.datasets.pair import Verdict
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader, parts_folder, write_part
 from localblur.datasets.store_schema import PAIR_ROW
@@ -466,3 +467,24 @@ def test_a_run_begins_once_even_if_it_finished_nothing(tmp_path, header):
     interrupted(path, header, [])
     assert not PairsWriter(path, header).begins()
     assert PairsWriter(path, header, identity={"report": "r"}).begins()
+
+
+# --- a person's edits are never orphaned ---
+
+
+@pytest.mark.parametrize("pairs_file_is_there", [True, False])
+def test_a_file_with_edits_is_not_replaced(tmp_path, make_pair, make_file, header, pairs_file_is_there):
+    path = make_file(tmp_path / "a.h5", {"train": [make_pair()]})
+    before = path.read_bytes()
+    with PairsFile(path) as pairs, EditsWriter(path, pairs.identity, "kim") as edits:
+        edits.set_note("s1", "00", "keep me")
+    if not pairs_file_is_there:
+        path.unlink()
+    with pytest.raises(LocalblurError, match="holds a person's edits"):
+        make_file(path, {"train": [make_pair(name="01")]}, overwrite=True)
+    assert not pairs_file_is_there or path.read_bytes() == before
+    assert edits_path(path).exists()
+    edits_path(path).unlink()
+    make_file(path, {"train": [make_pair(name="01")]}, overwrite=True)
+    with PairsFile(path) as pairs:
+        assert pairs.names("s1") == ["01"]
