@@ -1,42 +1,48 @@
-"""A static HTML report of one run: rejected pairs first, each with its pictures, measures and reasons."""
+"""The report of a run: one HTML page that needs nothing else, rejected pairs first.
 
+All pictures are inside the page while that stays below `EMBED_LIMIT_BYTES`; the page of a longer run shows the pictures
+in the folder beside it. Without JavaScript the table and every picture are there; with it the table can be sorted and
+filtered, and blurred and sharp are compared on one another.
+"""
+
+import base64
+import hashlib
 import html
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from localblur.alignment.quality import MEASURES
-from localblur.alignment.report_pictures import CAPTIONS, picture_name
-from localblur.common.files import write_text
-from localblur.datasets.pair import PairInfo, Verdict
+from localblur.alignment.report_calibration import calibration_section
+from localblur.alignment.report_pair import pair_section, scale_rules
+from localblur.alignment.report_pictures import SUFFIXES, data_uri, picture_name, read_about
+from localblur.alignment.report_summary import legend, settings_table, summary, trends
+from localblur.alignment.report_table import TABLE_END, shown_measures, table_head, table_row
+from localblur.alignment.report_values import Limit, ReportEntry, find_limits, reason_kinds
+from localblur.common.files import atomic_path
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1300px; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; margin: .6em 0; }
-th, td { border: 1px solid #ccc; padding: .2em .6em; text-align: right; font-variant-numeric: tabular-nums; }
-th, td.text { text-align: left; }
-section { border-top: 2px solid #bbb; padding: .5em 0 1em; }
-.accept { color: #17703a; } .reject { color: #b00020; }
-.pictures { display: grid; grid-template-columns: repeat(3, 1fr); gap: .6em; }
-figure { margin: 0; } figure img { width: 100%; height: auto; display: block; background: #eee; }
-figcaption { font-size: 12px; color: #555; }
-"""
+__all__ = ["EMBED_LIMIT_BYTES", "PAGE", "ReportEntry", "write_report"]
 
 PAGE = "index.html"
-
-DECIMALS = {"dB": 1, "degree": 0, "tiles": 0}
-"""Digits after the point by unit, where three are too many."""
+EMBED_LIMIT_BYTES = 60_000_000
+"""Largest page with the pictures inside: beyond it browsers take long to open it."""
+_BASE64_GROWTH = 4 / 3
 
 
 @dataclass(frozen=True)
-class ReportEntry:
-    """One pair of the report."""
+class Run:
+    """What a page is made of: the pairs, rejected first, and what they have in common."""
 
-    scene: str
-    split: str
-    info: PairInfo
+    folder: Path
+    title: str
+    entries: Sequence[ReportEntry]
+    calibrations: Mapping[str, Mapping[str, Any]]
+    lost: Mapping[str, str]
+    settings: Mapping[str, Any]
+    notes: Sequence[str]
+    embedded: bool
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
 
 def write_report(
@@ -45,144 +51,114 @@ def write_report(
     calibrations: Mapping[str, Mapping[str, Any]],
     lost: Mapping[str, str],
     title: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    embed_limit_bytes: int = EMBED_LIMIT_BYTES,
 ) -> Path:
-    """Write `folder/index.html`; the pictures beside it were written while the pairs were aligned.
+    """Write `folder/index.html`; its pictures were left in the folder while the pairs were aligned.
+
+    The page is written piece by piece: the memory needed does not grow with the pictures. Pictures that went into the
+    page are removed from the folder afterwards.
 
     Args:
         folder: the report's folder.
-        entries: all pairs of the output.
+        entries: all pairs of the output, in its order.
         calibrations: what was stored under /calibration, by input.
         lost: pairs that could not be read, and why.
         title: heading.
+        settings: of the run; its `quality` says the limits.
+        notes: what the pairs show together, in words.
+        embed_limit_bytes: from this size of the page on, pictures stay beside it.
 
     Returns:
         The page.
     """
-    ordered = sorted(
-        entries, key=lambda entry: (entry.info.verdict is not Verdict.REJECT, entry.scene, entry.info.name)
-    )
-    body = [
-        f"<h1>{html.escape(title)}</h1>",
-        _summary(ordered, lost),
-        *[_calibration(name, content) for name, content in calibrations.items()],
-        _table(ordered),
-        *[_pair(entry, folder) for entry in ordered],
-        _legend(),
-    ]
-    page = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
-    )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / PAGE, page)
+    pictures = _stored_pictures(folder, entries)
+    size = sum(path.stat().st_size for path in pictures) * _BASE64_GROWTH
+    quality = (settings or {}).get("quality", {})
+    run = Run(
+        folder=folder,
+        title=title,
+        entries=sorted(entries, key=lambda entry: not entry.rejected),
+        calibrations=calibrations,
+        lost=lost,
+        settings=settings or {},
+        notes=notes,
+        embedded=size <= embed_limit_bytes,
+        limits=find_limits(quality),
+    )
+    with atomic_path(folder / PAGE) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(_page(run, entries))
+    if run.embedded:
+        _remove(folder, pictures)
     return folder / PAGE
 
 
-def _summary(entries: Sequence[ReportEntry], lost: Mapping[str, str]) -> str:
-    rejected = sum(entry.info.verdict is Verdict.REJECT for entry in entries)
-    lines = [f"<p>{len(entries)} pairs: {len(entries) - rejected} accepted, {rejected} rejected, {len(lost)} lost.</p>"]
-    if lost:
-        items = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in sorted(lost.items()))
-        lines.append(f"<p class=reject>Lost pairs could not be read and are not in the output:</p><ul>{items}</ul>")
-    return "".join(lines)
+def _stored_pictures(folder: Path, entries: Sequence[ReportEntry]) -> list[Path]:
+    if not (folder / "pictures").is_dir():
+        return []
+    paths = [folder / picture_name(entry.scene, entry.info.name, kind) for entry in entries for kind in SUFFIXES]
+    return [path for path in paths if path.exists()]
 
 
-def _calibration(name: str, content: Mapping[str, Any]) -> str:
-    rows = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in _residual_rows(content))
-    rendering = content.get("rendering", {})
-    method = rendering.get("method", "none")
-    colors = f"Colours: {'as captured' if method == 'none' else _text(method)}"
-    if rendering.get("delta_e2000") is not None:
-        colors += f", mean CIEDE2000 of the chart after rendering {_text(float(rendering['delta_e2000']))}"
-    if "color_residual" in content:
-        colors += (
-            "; camera B to camera S leaves a robust standard deviation of"
-            f" {_text(float(content['color_residual']))} (relative to the square root of the light)"
-        )
-    if not rows:
-        return (
-            f"<h2>Input {html.escape(name)}</h2><p>No static pairs: every pair was registered on its own, geometry and"
-            f" colour, which is less reliable than a rig calibration.</p><p>{colors}.</p>"
-        )
-    head = "<tr><th>static pair</th><th>its field from the common one, px</th><th>residual p50, px</th>"
-    head += "<th>residual p95, px</th><th>usable tiles</th><th>static PSNR, dB</th></tr>"
-    return f"<h2>Rig calibration of {html.escape(name)}</h2><table>{head}{rows}</table><p>{colors}.</p>"
+def _remove(folder: Path, pictures: Sequence[Path]) -> None:
+    for path in pictures:
+        path.unlink(missing_ok=True)
+    pictures_folder = folder / "pictures"
+    if pictures_folder.is_dir() and not any(pictures_folder.iterdir()):
+        pictures_folder.rmdir()
 
 
-def _residual_rows(content: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    labels, spread = content.get("static_pairs", []), content.get("spread_px", [])
-    residuals = content.get("residuals", [{}] * len(labels))
-    keys = ("residual_p50_px", "residual_p95_px", "usable_tiles", "static_psnr_db")
-    return [
-        (label, float(distance), *(float("nan") if left.get(key) is None else float(left[key]) for key in keys))
-        for label, distance, left in zip(labels, spread, residuals, strict=True)
-    ]
+def _page(run: Run, stored_order: Sequence[ReportEntry]) -> Iterator[str]:
+    """The page, piece by piece."""
+    yield from _head(run.title, run.embedded)
+    yield f"<header><h1>{html.escape(run.title)}</h1></header>\n<main>"
+    yield f"{summary(run.entries, run.lost, run.notes)}{trends(stored_order, run.limits)}\n"
+    sections = "".join(calibration_section(name, content) for name, content in run.calibrations.items())
+    if sections:
+        yield f'<section aria-labelledby="rig"><h2 id="rig">Rig calibration</h2>{sections}</section>\n'
+    measures, kinds = shown_measures(run.entries), list(reason_kinds(run.entries))
+    yield table_head(measures)
+    for number, entry in enumerate(run.entries):
+        yield table_row(number, entry, measures, run.limits, kinds)
+    yield TABLE_END
+    yield '<div id="pairs">\n'
+    for number, entry in enumerate(run.entries):
+        about = read_about(run.folder, entry.scene, entry.info.name)
+        yield pair_section(number, entry, run.limits, kinds, about, _source(run, entry))
+    yield f"</div>\n{legend(run.limits)}\n"
+    if run.settings:
+        yield settings_table(run.settings)
+    yield f"</main>\n<script>{_text('report.js')}</script>\n</body></html>\n"
 
 
-def _table(entries: Sequence[ReportEntry]) -> str:
-    shown = ("usable_tiles", "residual_p50_px", "residual_p95_px", "static_psnr_db", "saturated", "moving", "gain")
-    head = "".join(f"<th>{html.escape(MEASURES[name].title)}</th>" for name in shown)
-    rows = []
-    for entry in entries:
-        cells = "".join(f"<td>{_measure(name, entry.info.quality.get(name, math.nan))}</td>" for name in shown)
-        label = f"{html.escape(entry.scene)}/{html.escape(entry.info.name)}"
-        verdict = entry.info.verdict.value
-        rows.append(
-            f'<tr><td class=text><a href="#{label}">{label}</a></td><td class="text {verdict}">{verdict}</td>'
-            f"{cells}</tr>"
-        )
-    return f"<h2>Pairs</h2><table><tr><th>pair</th><th>verdict</th>{head}</tr>{''.join(rows)}</table>"
-
-
-def _pair(entry: ReportEntry, folder: Path) -> str:
-    info, label = entry.info, f"{html.escape(entry.scene)}/{html.escape(entry.info.name)}"
-    reasons = f": {html.escape(info.reasons)}" if info.reasons else ""
-    measures = ", ".join(
-        f"{html.escape(MEASURES[name].title)} {_measure(name, value)}"
-        for name, value in info.quality.items()
-        if name in MEASURES
-    )
-    figures = []
-    for kind, caption in CAPTIONS.items():
-        name = picture_name(entry.scene, info.name, kind)
-        if (folder / name).exists():
-            figures.append(
-                f'<figure><img src="{html.escape(name)}" alt="{kind}" loading="lazy">'
-                f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-            )
-    verdict = info.verdict.value
-    return (
-        f'<section id="{label}"><h3>{label} ({entry.split}) <span class="{verdict}">{verdict}</span>'
-        f"{reasons}</h3><p>{measures}</p><div class=pictures>{''.join(figures)}</div></section>"
+def _head(title: str, embedded: bool) -> Iterator[str]:
+    style, script = _text("report.css") + scale_rules(), _text("report.js")
+    # nothing but the page's own style and script may run or load, whatever a name in it looks like
+    pictures = "data:" if embedded else "'self' file: data:"
+    policy = f"default-src 'none'; img-src {pictures}; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    yield (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme"'
+        f' content="light dark"><title>{html.escape(title)}</title><style>{style}</style></head>\n'
+        "<body>\n"
     )
 
 
-def _legend() -> str:
-    rows = "".join(
-        f"<tr><td class=text>{html.escape(measure.title)}</td><td class=text>{html.escape(measure.unit)}</td>"
-        f"<td class=text>{html.escape(measure.explanation)}</td></tr>"
-        for measure in MEASURES.values()
-    )
-    return f"<h2>What the measures mean</h2><table><tr><th>measure</th><th>unit</th><th></th></tr>{rows}</table>"
+def _source(run: Run, entry: ReportEntry) -> Callable[[str], str]:
+    def address(kind: str) -> str:
+        name = picture_name(entry.scene, entry.info.name, kind)
+        return data_uri((run.folder / name).read_bytes(), SUFFIXES[kind]) if run.embedded else html.escape(name)
+
+    return address
 
 
-def _measure(name: str, value: float) -> str:
-    """A measure with its unit; shares in per cent."""
-    unit = MEASURES[name].unit
-    if math.isnan(value):
-        return "–"
-    if unit == "share":
-        return f"{value:.1%}"
-    if unit == "flag":
-        return "yes" if value else "no"
-    return f"{value:.{DECIMALS.get(unit, 3)}f} {html.escape(unit)}".strip()
+def _text(name: str) -> str:
+    return files("localblur.alignment").joinpath(name).read_text(encoding="utf-8")
 
 
-def _cell(value: object) -> str:
-    return f"<td>{_text(value)}</td>" if isinstance(value, float) else f"<td class=text>{_text(value)}</td>"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return "–" if math.isnan(value) else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
-    return html.escape(str(value))
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
