@@ -8,13 +8,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from localblur.datasets.compression import Compression, compression_of, filter_options
 from localblur.datasets.pair import Pair
 from localblur.datasets.store_schema import (
     CHUNK_PX,
     FORMAT,
     PAIR_ROW,
     SCHEMA_VERSION,
-    Compression,
     StoreHeader,
     blur_cells,
     cell_areas,
@@ -78,8 +78,7 @@ def put_pair(
 
 def put_mask(group: Any, row: int, mask: npt.NDArray[np.uint8]) -> None:
     """Give the pair at `row` a new mask; the other columns of its row stay."""
-    known: dict[str | None, Compression] = {None: "none", "lzf": "lzf"}
-    create_masks(group, known.get(group["blurred"].compression, "gzip"))
+    create_masks(group, compression_of(group["blurred"]))
     group["mask"][row] = mask
     group["blur_cells"][row] = blur_cells(mask)
     encoded = group["pairs"][row]
@@ -138,12 +137,13 @@ def _create_images(
     group: Any, name: str, count: int, shape: tuple[int, ...], dtype: Any, compression: Compression
 ) -> None:
     height, width = shape[:2]
+    name_or_number, options = filter_options(compression)
     group.create_dataset(
         name,
         (count, *shape),
         dtype,
         maxshape=(None, *shape),
         chunks=(1, min(CHUNK_PX, height), min(CHUNK_PX, width), *shape[2:]),
-        compression=None if compression == "none" else compression,
-        compression_opts=1 if compression == "gzip" else None,
+        compression=name_or_number,
+        compression_opts=options,
     )

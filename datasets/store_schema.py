@@ -29,6 +29,8 @@ import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
+from localblur.datasets.compression import COMPRESSIONS as COMPRESSIONS
+from localblur.datasets.compression import Compression as Compression
 from localblur.datasets.images import srgb_encode, to_unit
 from localblur.datasets.pair import MASK_THRESHOLD, Pair, PairInfo, Verdict
 
@@ -43,9 +45,6 @@ THUMBNAIL_PX = 256
 NAME_BYTES = 64
 QUALITY_BYTES = 2048
 REASONS_BYTES = 1024
-
-Compression = Literal["gzip", "lzf", "none"]
-COMPRESSIONS: tuple[Compression, ...] = ("gzip", "lzf", "none")
 
 PAIR_ROW = np.dtype(
     [

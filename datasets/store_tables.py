@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from localblur.datasets.compression import check_readable
 from localblur.datasets.edits_overlay import EditsOverlay
 from localblur.datasets.hdf5 import child
 from localblur.datasets.pair import Verdict
@@ -47,6 +48,8 @@ def read_table(group: Any, name: str, header: StoreHeader) -> SceneTable:
     """Read the table of a scene; one that makes no sense raises ValueError, KeyError or TypeError."""
     blurred, sharp = child(group, "blurred", h5py.Dataset), child(group, "sharp", h5py.Dataset)
     table = child(group, "pairs", h5py.Dataset)
+    for dataset in (blurred, sharp, table):
+        check_readable(dataset)
     missing = [field for field in PAIR_ROW.names or () if field not in (table.dtype.names or ())]
     if missing:
         raise ValueError(f"scene {name} has no column {missing[0]}")
