@@ -125,13 +125,14 @@ def record_pairs(
         OSError: if the disk is full or fails; what was committed stays.
     """
     loop = _Loop(pairer, journal, cameras, indices, hooks or RecordHooks(), options or RecordOptions(), watchdog)
-    try:
-        if watchdog is None:
-            loop.run()
-        else:
-            watchdog.run(loop.run)
-    finally:
-        loop.finish()
+    with watchdog.gently() if watchdog is not None else contextlib.nullcontext():
+        try:
+            if watchdog is None:
+                loop.run()
+            else:
+                watchdog.run(loop.run)
+        finally:
+            loop.finish()
     loop.writer.raise_failure()
     loop.result.committed = loop.writer.committed
     return loop.result

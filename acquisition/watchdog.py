@@ -6,11 +6,13 @@ own; the main thread watches the clock and stays free to finish what was capture
 
 import atexit
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 import numpy.typing as npt
@@ -25,7 +27,7 @@ CALL_LIMIT_MS = 10_000.0
 SETUP_LIMIT_MS = 60_000.0
 """Opening waits for a camera's heartbeat, setting up reads hundreds of features."""
 _POLL_S = 0.05
-_HUNG_EXIT = 1
+_HUNG_EXIT, _INTERRUPTED_EXIT = 1, 130
 
 
 class Watchdog:
@@ -33,7 +35,8 @@ class Watchdog:
 
     Args:
         call_limit_ms: how long any call may take.
-        leave: called once a call has hung; by default the process will end without waiting for the call's thread.
+        leave: called with an exit code once a thread was left behind inside an SDK; by default the process will end,
+            once all is done, with this code and without waiting for that thread.
 
     Attributes:
         interrupted: set when the user asked to stop; the watched function ends at its next opportunity.
@@ -43,12 +46,12 @@ class Watchdog:
     """
 
     def __init__(
-        self, call_limit_ms: float = CALL_LIMIT_MS, leave: Callable[[], None] = lambda: _leave_at_exit()
+        self, call_limit_ms: float = CALL_LIMIT_MS, leave: Callable[[int], None] = lambda code: _leave_at_exit(code)
     ) -> None:
         self._leave = leave
         self.interrupted, self.left = threading.Event(), threading.Event()
         self.hung: str | None = None
-        self._call_limit_ms = call_limit_ms
+        self._call_limit_ms, self._interruptions = call_limit_ms, 0
         self._current: tuple[str, float] | None = None
 
     @contextmanager
@@ -66,6 +69,30 @@ class Watchdog:
             yield
         finally:
             self._current = None
+
+    @contextmanager
+    def gently(self) -> Iterator[None]:
+        """A `with` block in which the first Ctrl-C sets `interrupted` and no more; the second one ends the block.
+
+        By a signal handler and not by catching `KeyboardInterrupt`: that one may come between any two instructions,
+        also where it leaves a thread behind that has just begun to capture.
+        """
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            self._interruptions += 1
+            if self._interruptions > 1:
+                raise KeyboardInterrupt
+            self.interrupted.set()
+
+        previous = {}
+        if threading.current_thread() is threading.main_thread():
+            numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
+            previous = {number: signal.signal(number, handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     def run(self, function: Callable[[], Result]) -> Result:
         """Run a function in a thread of its own and hand over what it returns or raises.
@@ -88,16 +115,16 @@ class Watchdog:
 
         # an event, because Ctrl-C inside Thread.join marks a running thread as ended before Python 3.13
         finished = threading.Event()
-        threading.Thread(target=work, name="cameras", daemon=True).start()
-        while not finished.is_set():
+        with self.gently():
             try:
-                finished.wait(_POLL_S)
-                self._check(finished)
+                threading.Thread(target=work, name="cameras", daemon=True).start()
+                while not finished.wait(_POLL_S):
+                    self._check(finished)
             except KeyboardInterrupt:
-                if self.interrupted.is_set():
-                    self.left.set()
-                    raise
                 self.interrupted.set()
+                self.left.set()
+                self._leave(_INTERRUPTED_EXIT)
+                raise
         if failure:
             raise failure[0]
         return outcome[0]
@@ -108,7 +135,7 @@ class Watchdog:
             return
         self.hung = current[0]
         self.left.set()
-        self._leave()
+        self._leave(_HUNG_EXIT)
         raise self._does_not_come_back()
 
     def _does_not_come_back(self) -> CameraError:
@@ -119,15 +146,15 @@ class Watchdog:
         )
 
 
-def _leave_at_exit() -> None:
-    """End the process, once all is done, without waiting for a thread that hangs inside an SDK."""
-    atexit.register(_leave)
+def _leave_at_exit(code: int) -> None:
+    """End the process, once all is done, without waiting for a thread inside an SDK: it may hang, or crash."""
+    atexit.register(_leave, code)
 
 
-def _leave() -> None:
+def _leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(_HUNG_EXIT)
+    os._exit(code)
 
 
 class WatchedCamera(Camera):

@@ -137,7 +137,7 @@ def test_reopening_is_noted_in_the_journal(faulty_pair):
 def test_a_driver_that_hangs_ends_it_with_the_captured_pairs_committed(faulty_pair):
     pair = faulty_pair(None, {7: ("block", {"ms": 3000.0})})
     left = []
-    watchdog = Watchdog(call_limit_ms=200, leave=lambda: left.append(True))
+    watchdog = Watchdog(call_limit_ms=200, leave=left.append)
     pair.blurred, pair.sharp = WatchedCamera(pair.blurred, watchdog), WatchedCamera(pair.sharp, watchdog)
     pairer = TriggeredPairer(pair.blurred, pair.sharp, frame_timeout_ms=50)
     begun = time.monotonic()
@@ -145,7 +145,7 @@ def test_a_driver_that_hangs_ends_it_with_the_captured_pairs_committed(faulty_pa
     assert time.monotonic() - begun < 2
     assert isinstance(outcome, CameraError)
     assert outcome.kind == "hung"
-    assert left == [True]
+    assert left == [1]
     assert "camera S: fetch a frame: the camera's driver does not come back" in str(outcome)
     assert_all_right(pair, recording, 7)
     assert lost_at(recording) == [(7, 1)]
@@ -153,7 +153,7 @@ def test_a_driver_that_hangs_ends_it_with_the_captured_pairs_committed(faulty_pa
 
 def test_a_driver_that_comes_back_too_late_finds_nobody_and_triggers_nothing(faulty_pair):
     pair = faulty_pair(None, {3: ("block", {"ms": 700.0})})
-    camera, watchdog = pair.blurred, Watchdog(call_limit_ms=200, leave=lambda: None)
+    camera, watchdog = pair.blurred, Watchdog(call_limit_ms=200, leave=lambda code: None)
     pairer = TriggeredPairer(WatchedCamera(camera, watchdog), WatchedCamera(pair.sharp, watchdog), frame_timeout_ms=50)
     outcome, recording = record(pair, 20, pairer=pairer, watchdog=watchdog)
     assert outcome.kind == "hung"

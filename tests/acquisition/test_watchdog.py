@@ -1,6 +1,7 @@
 """Calls that never come back and Ctrl-C are dealt with from outside the thread that makes the calls."""
 
 import _thread
+import signal
 import subprocess
 import sys
 import threading
@@ -35,7 +36,7 @@ def test_work_between_calls_may_take_as_long_as_it_likes():
 
 def test_a_call_that_does_not_return_is_named_and_left_behind():
     left, release = [], threading.Event()
-    watchdog = Watchdog(call_limit_ms=50, leave=lambda: left.append(True))
+    watchdog = Watchdog(call_limit_ms=50, leave=left.append)
 
     def work():
         with watchdog.expect("camera B: stop"):
@@ -47,12 +48,12 @@ def test_a_call_that_does_not_return_is_named_and_left_behind():
     release.set()
     assert failure.value.kind == "hung"
     assert watchdog.hung == "camera B: stop"
-    assert left == [True]
+    assert left == [1]
     assert time.monotonic() - begun < 2
 
 
 def test_a_call_with_a_time_limit_of_its_own_gets_three_times_as_long():
-    watchdog = Watchdog(call_limit_ms=10, leave=lambda: None)
+    watchdog = Watchdog(call_limit_ms=10, leave=lambda code: None)
 
     def work(seconds):
         with watchdog.expect("wait", limit_ms=100):
@@ -76,12 +77,31 @@ def test_ctrl_c_asks_the_function_to_end_and_waits_for_it():
 
 
 def test_a_second_ctrl_c_waits_no_longer():
-    watchdog, release = Watchdog(), threading.Event()
+    codes, release = [], threading.Event()
+    watchdog = Watchdog(leave=codes.append)
     for delay in (0.1, 0.3):
         threading.Timer(delay, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         watchdog.run(lambda: release.wait(5))
     release.set()
+    assert codes == [130]
+    assert watchdog.left.is_set()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_ctrl_c_while_the_thread_begins_leaves_no_thread_behind(monkeypatch, when):
+    watchdog, begin = Watchdog(), threading.Thread.start
+
+    def interrupted_start(thread):
+        if when == "before":
+            signal.raise_signal(signal.SIGINT)
+        begin(thread)
+        if when == "after":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted_start)
+    assert watchdog.run(lambda: watchdog.interrupted.wait(5)) is True
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_after_a_hang_the_camera_is_not_touched_again(faulty_pair):
