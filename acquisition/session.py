@@ -172,11 +172,16 @@ def _open_recording(plan: CapturePlan, records: dict[Role, CameraRecord], source
             "serials": plan.serials,
         },
     )
+    texts = {camera.role: source.watchdog.run(camera.settings_text) for camera in source.cameras}
     writer = RecordingWriter.create(plan.output, manifest)
-    for camera in source.cameras:
-        text = camera.settings_text()
-        if text:
-            write_text(plan.output / f"camera_{camera.role}.pfs", text)
+    try:
+        for role, text in texts.items():
+            if text:
+                write_text(plan.output / f"camera_{role}.pfs", text)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            writer.close("aborted")
+        raise
     return writer
 
 
