@@ -49,22 +49,24 @@ def filter_options(compression: Compression) -> tuple[str | int | None, int | tu
 
 def compression_of(dataset: Any) -> Compression:
     """How an open HDF5 dataset is compressed; gzip if it is in a way of others."""
-    found = [_FILTERS[number] for number in _filters(dataset) if number in _FILTERS]
+    found = [_FILTERS[number] for number in filter_numbers(dataset) if number in _FILTERS]
     known: dict[str, Compression] = {name: name for name in COMPRESSIONS}
-    return known[found[0]] if found else ("gzip" if _filters(dataset) else "none")
+    return known[found[0]] if found else ("gzip" if filter_numbers(dataset) else "none")
 
 
 def check_readable(dataset: Any) -> None:
     """Raise a `LocalblurError` that says what to install if the filter of an open HDF5 dataset is missing."""
-    for number in _filters(dataset):
+    for number in filter_numbers(dataset):
         if number not in _BUILT_IN and not _available(number):
             name = _FILTERS.get(number, f"HDF5 filter {number}")
             raise LocalblurError(
-                f"{dataset.file.filename} is compressed with {name}, which needs hdf5plugin: pip install 'localblur[fast]', or run `pairs-file repack` where it is installed"
+                f"{dataset.file.filename} is compressed with {name}, which needs hdf5plugin: pip install"
+                " 'localblur[fast]', or run `pairs-file repack` where it is installed"
             )
 
 
-def _filters(dataset: Any) -> list[int]:
+def filter_numbers(dataset: Any) -> list[int]:
+    """HDF5's numbers of the filters that the chunks of an open dataset went through."""
     plist = dataset.id.get_create_plist()
     return [int(plist.get_filter(index)[0]) for index in range(plist.get_nfilters())]
 

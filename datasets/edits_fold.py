@@ -26,10 +26,9 @@ from localblur.datasets.edits import (
 from localblur.datasets.edits_overlay import EditsOverlay, PairEdit
 from localblur.datasets.hdf5 import LIBVER, publish, reserved, writing
 from localblur.datasets.pair import PairInfo
+from localblur.datasets.store_copy import current_row
 from localblur.datasets.store_layout import METADATA_BYTES, put_mask, room_for
 from localblur.datasets.store_reader import PairsFile
-from localblur.datasets.store_schema import NAME_BYTES, REASONS_BYTES
-from localblur.datasets.store_tables import MENDED
 
 COPY = "copy.h5"
 
@@ -111,21 +110,8 @@ def _put(file: Any, copy: Path, pairs: PairsFile, scene: str, index: int, edit: 
             mask = pairs.read_mask(scene, index, 0, 0, entry.height, entry.width)
             if mask is not None:
                 put_mask(group, row, mask)
-        encoded = group["pairs"][row]
-        info = pairs.pair_info(scene, index)
-        encoded["verdict"] = info.verdict.value.encode()
-        encoded["reasons"] = _fitting(info, "reasons", info.reasons, REASONS_BYTES)
-        encoded["decided_by"] = _fitting(info, "decided_by", info.decided_by, NAME_BYTES)
-        encoded["masked"] = MENDED if edit.mask is not None else encoded["masked"]
-        group["pairs"][row] = encoded
+        group["pairs"][row] = current_row(pairs, scene, index)
         file.flush()
-
-
-def _fitting(info: PairInfo, what: str, content: str, limit: int) -> bytes:
-    encoded = content.encode()
-    if len(encoded) > limit:
-        raise LocalblurError(f"pair {info.name}: {what} take {len(encoded)} bytes, the limit is {limit}; shorten them")
-    return encoded
 
 
 def _mark(file: Any, copy: Path, journal: EditsJournal) -> None:

@@ -1,4 +1,4 @@
-"""Command group `pairs-file`: look at pairs files and check them."""
+"""Command group `pairs-file`: look at pairs files, check them, and make new ones from them."""
 
 import json
 from collections import Counter
@@ -13,6 +13,7 @@ from localblur.common.files import atomic_path, refuse_existing
 from localblur.common.parallel import Progress
 from localblur.datasets.edits import edits_path
 from localblur.datasets.edits_fold import fold_edits
+from localblur.datasets.pairs_file_copies import merge_command, repack_command, split_command, subset_command
 from localblur.datasets.pairs_stats import measure_pairs, statistics_lines
 from localblur.datasets.store_check import SceneSummary, find_damage, summarise
 from localblur.datasets.store_reader import PairsFile
@@ -25,7 +26,7 @@ REASONS_SHOWN = 8
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Look at pairs files (HDF5) and check them.
+    """Look at pairs files (HDF5), check them, and make new ones from them.
 
     \b
     Examples:
@@ -33,7 +34,15 @@ def main() -> None:
       pairs-file verify pairs.h5
       pairs-file stats pairs.h5 -o plots
       pairs-file fold-edits pairs.h5
+      pairs-file merge monday.h5 tuesday.h5 -o week.h5
+      pairs-file subset week.h5 -o good.h5 --verdict accept
+      pairs-file split good.h5 --split train=0.8,val=0.1,test=0.1
+      pairs-file repack good.h5 -o fast.h5 --compression bitshuffle-lz4
     """
+
+
+for command in (merge_command, subset_command, split_command, repack_command):
+    main.add_command(command)
 
 
 @main.command()

@@ -1,6 +1,6 @@
 """Dividing scenes, never pairs, between training, validation and test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,20 @@ from localblur.datasets.store_schema import SPLITS
 DEFAULT_SPLIT = "train=0.8,val=0.1,test=0.1"
 
 
-def assign_splits(scenes: Sequence[str], spec: str = DEFAULT_SPLIT, seed: int = 0) -> dict[str, str]:
+def assign_splits(
+    scenes: Sequence[str],
+    spec: str = DEFAULT_SPLIT,
+    seed: int = 0,
+    measure: Mapping[str, float] | None = None,
+) -> dict[str, str]:
     """Assign every scene to train, val or test.
 
     Args:
         scenes: names of the scenes; order and repetitions do not matter.
         spec: shares that sum to 1, for example "train=0.8,val=0.1,test=0.1", or a file with "scene split" lines.
         seed: seed of the random assignment by shares.
+        measure: a number for every scene (the blurred area, say; NaN where unknown) that every split shall see the
+            whole range of, when scenes are assigned by shares.
 
     Returns:
         Split by scene. Every split with a share gets at least one scene as long as there are enough scenes; with
@@ -28,7 +35,7 @@ def assign_splits(scenes: Sequence[str], spec: str = DEFAULT_SPLIT, seed: int = 
     """
     names = sorted(set(scenes))
     if "=" in spec and not Path(spec).is_file():
-        return _by_shares(names, _parse_shares(spec), seed)
+        return _by_shares(names, _parse_shares(spec), seed, measure)
     return _by_file(names, Path(spec))
 
 
@@ -50,15 +57,30 @@ def _parse_shares(spec: str) -> dict[str, float]:
     return {split: share for split, share in shares.items() if share > 0}
 
 
-def _by_shares(names: list[str], shares: dict[str, float], seed: int) -> dict[str, str]:
+def _by_shares(
+    names: list[str], shares: dict[str, float], seed: int, measure: Mapping[str, float] | None
+) -> dict[str, str]:
     counts = _counts(len(names), shares)
-    order = np.random.default_rng(seed).permutation(len(names))
-    assigned: dict[str, str] = {}
-    start = 0
-    for split, count in counts.items():
-        assigned |= {names[i]: split for i in order[start : start + count]}
-        start += count
+    random = np.random.default_rng(seed)
+    order = [names[i] for i in random.permutation(len(names))]
+    if measure is None:
+        splits = [split for split, count in counts.items() for _ in range(count)]
+    else:
+        order.sort(key=lambda name: measure[name] if np.isfinite(measure[name]) else np.inf)
+        splits = _spread(counts, random)
+    assigned = dict(zip(order, splits, strict=True))
     return {name: assigned[name] for name in names}
+
+
+def _spread(counts: dict[str, int], random: np.random.Generator) -> list[str]:
+    """Every split `count` times, its turns evenly spread over the list from a random start (systematic sampling)."""
+    turns = [
+        ((number + start) / count, split)
+        for split, count in counts.items()
+        for start in [random.random()]
+        for number in range(count)
+    ]
+    return [split for _, split in sorted(turns)]
 
 
 def _counts(total: int, shares: dict[str, float]) -> dict[str, int]:

@@ -269,6 +269,12 @@ class PairsFile:
         """Rows of the scene's pairs in the file's datasets, in order, for tools that rewrite the file."""
         return self._table(scene).rows
 
+    def stored_scene(self, scene: str) -> Any:
+        """The open HDF5 group of a scene, for tools that copy what is stored; closed with the file."""
+        self._table(scene)
+        with reading(self.path):
+            return self._group(scene)
+
     def _read_edits(self) -> EditsOverlay:
         """The edits that are not folded in yet; the tables show them too."""
         journal = read_edits(self.path)

@@ -1,5 +1,6 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from localblur.common.errors import LocalblurError
@@ -83,3 +84,27 @@ def test_the_seed_decides_and_not_the_order_of_the_scenes():
     spec = "train=0.5,test=0.5"
     assert assign_splits(SCENES, spec, 1) == assign_splits(SCENES[::-1] + SCENES, spec, 1)
     assert len({str(assign_splits(SCENES, spec, seed)) for seed in range(5)}) == 5
+
+
+def test_stratified_splits_see_the_whole_range_and_stay_random():
+    """Every split's mean lies near that of all scenes, which shares alone do not promise."""
+    areas = {f"s{number:02d}": number / 40 for number in range(40)}
+    shares = "train=0.8,val=0.1,test=0.1"
+    seen = set()
+    for seed in range(20):
+        assigned = assign_splits(list(areas), shares, seed, areas)
+        means = {
+            split: np.mean([area for scene, area in areas.items() if assigned[scene] == split])
+            for split in ("train", "val", "test")
+        }
+        assert max(abs(mean - np.mean(list(areas.values()))) for mean in means.values()) < 0.14
+        assert [list(assigned.values()).count(split) for split in means] == [32, 4, 4]
+        seen.add(tuple(assigned.values()))
+    assert len(seen) == 20
+    assert assign_splits(list(areas), shares, 3, areas) == assign_splits(list(areas), shares, 3, areas)
+
+
+def test_scenes_without_a_measure_are_spread_too():
+    areas = {f"s{number}": float("nan") for number in range(10)}
+    assigned = assign_splits(list(areas), "train=0.5,test=0.5", 0, areas)
+    assert list(assigned.values()).count("train") == 5
