@@ -73,13 +73,8 @@ def _by_shares(
 
 
 def _spread(counts: dict[str, int], random: np.random.Generator) -> list[str]:
-    """Every split `count` times, its turns evenly spread over the list from a random start (systematic sampling)."""
-    turns = [
-        ((number + start) / count, split)
-        for split, count in counts.items()
-        for start in [random.random()]
-        for number in range(count)
-    ]
+    """Every split `count` times, one turn at random in each of `count` equal stretches of the list."""
+    turns = [((number + random.random()) / count, split) for split, count in counts.items() for number in range(count)]
     return [split for _, split in sorted(turns)]
 
 
