@@ -61,7 +61,7 @@ def _parse_rerecord(
 
 
 @click.command(cls=Command)
-@click.option("--pair", is_flag=True, help="Record pairs of a scene.")
+@click.option("--pair", is_flag=True, help="Record pairs of a scene; beside --calibrate only if it is named.")
 @click.option(
     "--simulate",
     is_flag=False,
@@ -107,7 +107,7 @@ def _parse_rerecord(
 @click.option(
     "--align",
     type=click.Choice(["start", "centre", "end"]),
-    help="Where the short exposure lies in the long one, by S's trigger delay.  [default: centre]",
+    help="Which moment both exposures share; S is triggered that much later.  [default: centre]",
 )
 @click.option(
     "--rate",
@@ -135,7 +135,7 @@ def _parse_rerecord(
     help="One setting of both cameras, or of one as B.NAME=VALUE: gain_db, black_level, link.packet_bytes,"
     " link.packet_delay_ticks, link.limit_mb_s. Repeatable.",
 )
-@click.option("--durable", is_flag=True, help="Commit each pair before the next trigger; slower.")
+@click.option("--durable", is_flag=True, help="Each pair is on the disk before the next trigger; slower.")
 @click.option("--blur", metavar="SERIAL", help="Serial number of camera B (long exposure).")
 @click.option("--sharp", metavar="SERIAL", help="Serial number of camera S (short exposure).")
 @click.option("--mirror", type=click.Choice(["B", "S"]), help="Flip this camera: it sees the scene reflected.")
@@ -178,11 +178,16 @@ def _parse_rerecord(
 @click.option("--yes", is_flag=True, help="Do not wait for Enter before each calibration.")
 @click.option("--advise", is_flag=True, help="Measure light and print filter and exposures; of -o, or of the cameras.")
 @click.option(
-    "--speed", type=click.FloatRange(min=0), metavar="PX/MS", help="With --advise: speed of the fastest object."
+    "--speed",
+    type=click.FloatRange(min=0),
+    metavar="PX/MS",
+    help="With --advise: speed of the fastest object in a frame.",
 )
-@click.option("--list", "list_only", is_flag=True, help="Show the connected cameras.")
 @click.option(
-    "--verify", "verify_folder", type=click.Path(path_type=Path), metavar="RECORDING", help="Check all pairs."
+    "--list", "list_only", is_flag=True, help="Show the connected cameras: serial, model, interface, address."
+)
+@click.option(
+    "--verify", "verify_folder", type=click.Path(path_type=Path), metavar="RECORDING", help="Check every file of it."
 )
 def main(
     pair: bool,
@@ -269,7 +274,6 @@ def main(
         output=output or Path(),
         source=source,
         scene=scene,
-        pair=pair,
         look=simulate or emulate or "",
         calibrate=calibrate,
         count=count,

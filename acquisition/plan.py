@@ -85,7 +85,7 @@ def make_plan(request: CaptureRequest) -> CapturePlan:
     if manifest is not None and manifest.settings.get("source") != request.source:
         raise LocalblurError(
             f"{request.output} was recorded with {_source_words(manifest.settings.get('source'))}, not with"
-            f" {_source_words(request.source)}; choose another --output"
+            f" {_source_words(request.source)}; say so too, or choose another --output"
         )
     _check_mirror(request, manifest)
     _check_numbers(request)
@@ -256,7 +256,7 @@ def _plan_groups(request: CaptureRequest, *, simulated: bool) -> list[GroupPlan]
     for kind in request.calibrate:
         settings = _calibration_settings(request) if simulated else None
         plans.append(_plan_group(request, f"calibration/{kind}", kind, settings))
-    if request.pair or request.scene is not None or request.look or not request.calibrate:
+    if request.scene is not None or request.look or not request.calibrate:
         look_is_name = request.look and not _is_yaml(request.look)
         name = request.scene if request.scene is not None else request.look if look_is_name else DEFAULT_SCENE
         check_group(f"scenes/{name}")

@@ -31,7 +31,6 @@ class CaptureRequest:
 
     Attributes:
         scene: name of the scene in the recording; with only `calibrate` none is captured.
-        pair: capture a scene, also where it has no name and calibrations are captured.
         look: simulated rigs: which scene stands in front of it, a name or a YAML file; empty for the scene's name.
         calibrate: kinds of calibration to capture.
         count: pairs that the group shall hold when done.
@@ -50,7 +49,6 @@ class CaptureRequest:
     output: Path
     source: SourceKind
     scene: str | None = None
-    pair: bool = False
     look: str = ""
     calibrate: tuple[ShotKind, ...] = ()
     count: int | None = None

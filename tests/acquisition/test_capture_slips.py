@@ -19,12 +19,6 @@ def capture(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_a_scene_without_a_name_is_not_left_out_beside_calibrations(tmp_path):
-    capture("--pair", "--simulate", "--calibrate", "dark", "--size", SIZE, "--count", 2, "-o", tmp_path / "recording")
-    recording = Recording.open(tmp_path / "recording")
-    assert (recording.scenes, recording.calibrations) == (["scene-01"], ["dark"])
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
