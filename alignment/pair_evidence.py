@@ -97,12 +97,19 @@ class Evidence:
         return surprise
 
     def visibility(self, radius_px: int, motion_contrast: float) -> FloatArray:
-        """How far motion would stand out of the noise: expected over noise variance, channels summed, (H, W)."""
+        """How far a blur of half length `radius_px` would stand out of the noise, summed over the channels, (H, W).
+
+        What counts is what a blur changes: an even slope of brightness stays as it is.
+        """
+        window = (2 * radius_px + 1, 2 * radius_px + 1)
         total = np.zeros_like(self.residual[0])
         for variance, predicted in zip(self.variance, self.predicted, strict=True):
-            expected = _local_variance(predicted, radius_px)
-            expected /= variance
-            total += expected
+            change = cv2.blur(predicted, window)
+            change -= predicted
+            change *= change
+            change = cv2.blur(change, (3, 3))
+            change /= variance
+            total += change
         total *= np.float32(motion_contrast)
         return total
 
@@ -167,15 +174,15 @@ def _predict(
     derived = np.stack(around, axis=1) @ _KERNELS.reshape(len(_KERNELS), 9).T
     design = np.column_stack([derived[:, 0], np.ones(len(rows)), derived[:, 1:]]).astype(np.float64)
     target = blurred[sample].astype(np.float64)
-    coefficients = _clip_optics(_robust_fit(design, target))
+    coefficients = _clip_optics(robust_fit(design, target))
     optics = design[:, 2:] @ coefficients[2:]
     # gain and offset once more, in case the clipped part had leaned on them
-    coefficients[:2] = _robust_fit(design[:, :2], target - optics)
+    coefficients[:2] = robust_fit(design[:, :2], target - optics)
     kernel = np.tensordot(np.delete(coefficients, 1), _KERNELS.astype(np.float64), axes=1)
     return np.asarray(cv2.filter2D(sharp, cv2.CV_32F, kernel, delta=coefficients[1]), np.float32)
 
 
-def _robust_fit(
+def robust_fit(
     design: npt.NDArray[np.float64], target: npt.NDArray[np.float64], iterations: int = 6
 ) -> npt.NDArray[np.float64]:
     """Iteratively reweighted least squares around "gain one, all else zero", where a weak ridge holds flat pictures."""

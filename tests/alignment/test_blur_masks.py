@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from localblur.alignment.blur_masks import MaskSettings, pair_mask
+from localblur.alignment.mask_settings import RegionSettings
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_image, read_plane, srgb_decode, srgb_encode
 from localblur.datasets.pair import binary_mask
@@ -90,7 +91,7 @@ def test_the_inside_of_a_flat_object_belongs_to_its_extent(rng):
         covered |= cv2.circle(np.zeros(SIZE, np.uint8), (130 + step, 100), 40, 1, -1) > 0
     blurred, sharp = noisy(srgb_encode(np.mean(frames, axis=0)), rng), noisy(srgb_encode(frames[5]), rng)
     assert intersection_over_union(pair_mask(blurred, sharp), covered) > 0.85
-    outline_only = pair_mask(blurred, sharp, MaskSettings(flat_coverage=1.0, fill_holes=False))
+    outline_only = pair_mask(blurred, sharp, MaskSettings(plain=RegionSettings(coverage=1.0), fill_holes=False))
     assert intersection_over_union(outline_only, covered) < 0.8
 
 
