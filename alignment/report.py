@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from localblur.alignment.report_calibration import calibration_section
+from localblur.alignment.report_calibration import calibration_line, calibration_section
 from localblur.alignment.report_pair import pair_section, scale_rules
 from localblur.alignment.report_pictures import SUFFIXES, data_uri, picture_name, read_about
 from localblur.alignment.report_summary import legend, settings_table, summary, trends
@@ -114,24 +114,32 @@ def _remove(folder: Path, pictures: Sequence[Path]) -> None:
 def _page(run: Run, stored_order: Sequence[ReportEntry]) -> Iterator[str]:
     """The page, piece by piece."""
     yield from _head(run.title, run.embedded)
-    yield f"<header><h1>{html.escape(run.title)}</h1></header>\n<main>"
-    yield f"{summary(run.entries, run.lost, run.notes)}{trends(stored_order, run.limits)}\n"
-    sections = "".join(calibration_section(name, content) for name, content in run.calibrations.items())
-    if sections:
-        yield f'<section aria-labelledby="rig"><h2 id="rig">Rig calibration</h2>{sections}</section>\n'
+    yield f"<header><h1>{html.escape(run.title)}</h1>{_contents(run)}</header>\n<main>"
+    lines = "".join(calibration_line(name, content) for name, content in run.calibrations.items())
+    yield f"{summary(run.entries, run.lost, run.notes)}{lines}{trends(stored_order, run.limits)}\n"
     measures, kinds = shown_measures(run.entries), list(reason_kinds(run.entries))
     yield table_head(measures)
     for number, entry in enumerate(run.entries):
         yield table_row(number, entry, measures, run.limits, kinds)
-    yield TABLE_END
-    yield '<div id="pairs">\n'
+    yield f'{TABLE_END}<div id="pairs">\n'
     for number, entry in enumerate(run.entries):
         about = read_about(run.folder, entry.scene, entry.info.name)
         yield pair_section(number, entry, run.limits, kinds, about, _source(run, entry))
-    yield f"</div>\n{legend(run.limits)}\n"
+    rigs = "".join(calibration_section(name, content) for name, content in run.calibrations.items())
+    yield f'</div>\n<section aria-labelledby="rig"><h2 id="rig">Rig calibration</h2>{rigs or "None."}</section>\n'
+    yield f"{legend(run.limits)}\n"
     if run.settings:
         yield settings_table(run.settings)
     yield f"</main>\n<script>{_text('report.js')}</script>\n</body></html>\n"
+
+
+def _contents(run: Run) -> str:
+    """Links to the parts of the page; the pairs between them may be many."""
+    parts = {"table": "Pairs", "rig": "Rig calibration", "legend": "What the measures mean"}
+    if run.settings:
+        parts["settings"] = "Settings"
+    links = (f'<a href="#{anchor}">{words}</a>' for anchor, words in parts.items())
+    return f"<nav>{' '.join(links)}</nav>"
 
 
 def _head(title: str, embedded: bool) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from localblur.alignment.displacement import PolynomialField
 from localblur.alignment.quality import MEASURES
@@ -34,6 +35,20 @@ def calibration_section(name: str, content: Mapping[str, Any]) -> str:
     )
 
 
+def calibration_line(name: str, content: Mapping[str, Any]) -> str:
+    """The calibration of one input in a line, with a link to the rest."""
+    label, pairs = html.escape(name), len(content.get("static_pairs", ()))
+    if not pairs:
+        return (
+            f'<p class="calibration"><a href="#rig">{label}</a>: no static pairs, every pair registered on its own</p>'
+        )
+    left = [
+        found["residual_p95_px"] for found in content.get("residuals", ()) if found.get("residual_p95_px") is not None
+    ]
+    told = f", which it aligns to within {max(left):.3f} px (95 % of the tiles of the worst)" if left else ""
+    return f'<p class="calibration"><a href="#rig">{label}</a>: calibrated by {pairs} static pairs{told}</p>'
+
+
 def _residuals(content: Mapping[str, Any]) -> str:
     labels, spread = content["static_pairs"], content.get("spread_px", [])
     residuals = content.get("residuals") or [{}] * len(labels)
@@ -44,7 +59,8 @@ def _residuals(content: Mapping[str, Any]) -> str:
         cells = "".join(f"<td>{measure_text(name, float(value))}</td>" for name, value in values.items())
         rows.append(f'<tr><th scope="row">{html.escape(label)}</th><td>{float(distance):.3f} px</td>{cells}</tr>')
     return (
-        '<table class="plain"><caption>Static pairs, and what the calibration leaves of them</caption><thead><tr>'
+        '<table class="plain numbers"><caption>Static pairs, and what the calibration leaves of them</caption>'
+        "<thead><tr>"
         '<th scope="col">static pair</th><th scope="col">its field from the common one</th>'
         f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
@@ -77,10 +93,7 @@ def _color(content: Mapping[str, Any]) -> str:
         return ""
     rows = zip(("red", "green", "blue"), np.asarray(content["color_matrix"]), strict=True)
     offset = np.asarray(content.get("color_offset", np.zeros(3)))
-    body = "".join(
-        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{value:.3f}</td>" for value in row)}<td>{start:+.4f}</td></tr>'
-        for (name, row), start in zip(rows, offset, strict=True)
-    )
+    body = "".join(_color_row(name, row, float(start)) for (name, row), start in zip(rows, offset, strict=True))
     left = ""
     if content.get("color_residual") is not None:
         left = (
@@ -88,10 +101,15 @@ def _color(content: Mapping[str, Any]) -> str:
             " the square root of the light.</p>"
         )
     return (
-        '<div><table class="plain"><caption>Colours: sharp from blurred, linear light</caption><thead><tr>'
+        '<div><table class="plain numbers"><caption>Colours: sharp from blurred, linear light</caption><thead><tr>'
         '<th scope="col">sharp</th><th scope="col">red</th><th scope="col">green</th><th scope="col">blue</th>'
         f'<th scope="col">offset</th></tr></thead><tbody>{body}</tbody></table>{left}</div>'
     )
+
+
+def _color_row(name: str, row: npt.NDArray[np.float64], start: float) -> str:
+    cells = "".join(f"<td>{value:.3f}</td>" for value in row)
+    return f'<tr><th scope="row">{name}</th>{cells}<td>{round(start, 4) + 0.0:+.4f}</td></tr>'
 
 
 def _chromatic(content: Mapping[str, Any]) -> str:
@@ -105,7 +123,8 @@ def _chromatic(content: Mapping[str, Any]) -> str:
         if f"{channel}_largest_px" in found
     )
     return (
-        '<div><table class="plain"><caption>Lateral chromatic shift between the cameras, against green</caption><thead>'
+        '<div><table class="plain numbers"><caption>Lateral chromatic shift of the cameras, against green</caption>'
+        "<thead>"
         '<tr><th scope="col">channel</th><th scope="col">in the worst corner, px</th><th scope="col">uncertainty, px'
         f"</th></tr></thead><tbody>{rows}</tbody></table><p>From {int(found.get('tiles', 0))} tiles of the static"
         " pairs.</p></div>"

@@ -128,7 +128,7 @@ def test_rejected_come_first_and_names_are_escaped(tmp_path: Path) -> None:
     assert page.images[0]["alt"].startswith(f"{odd}/00")
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
     assert sum(tag == "script" for tag, _, _ in page.attributes) == 0  # the page's own has no attributes
-    assert page.links[0] == "p0"
+    assert [link for link in page.links if link.startswith("p")][:3] == ["p0", "p1", "p2"]
 
 
 def test_every_pair_with_all_its_reasons_and_measures(tmp_path: Path) -> None:
