@@ -160,14 +160,15 @@ class StreamPairer:
         return [f"no camera brought a frame of this trigger{cause}"] * max(0, triggers - 1 - partnerless)
 
     def _triggers_until(self, blurred: Frame) -> int:
-        """How many triggers there were since the last pair, up to the one of a frame; since the start, B has counted
-        them: how long it took to begin is not known."""
+        """How many triggers there were since the last pair, up to the one of a frame. Since the start at most as many as
+        B has counted: how long it took to begin is not known."""
+        by_time = round((_times(blurred, blurred)[0] - self._known_ns) / self._period_ns)
         if self._last is not None:
-            return round((_times(blurred, blurred)[0] - self._known_ns) / self._period_ns)
+            return by_time
         if blurred.block_id is None:
             return 1
         self._first_id = min(self._first_id, blurred.block_id)
-        return 1 + blurred.block_id - self._first_id
+        return max(1, min(by_time, 1 + blurred.block_id - self._first_id))
 
     def _triggers_since(self, error: CameraError | None = None) -> int:
         """How many triggers there were since the last pair, or the start: they all are lost when the cameras stop."""

@@ -45,6 +45,9 @@ def recover_files(folder: Path) -> RecoveryReport:
     for feed in sorted(folder.glob(f"{FEED_PREFIX}*")):
         shutil.rmtree(feed)
         report.removed.append(feed)
+    for unfinished in sorted(folder.glob(".*.part.*")):  # of the manifest or the list of checksums
+        unfinished.unlink()
+        report.removed.append(unfinished)
     return report
 
 

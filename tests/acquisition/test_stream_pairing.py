@@ -149,6 +149,21 @@ def test_first_triggers_that_neither_camera_brought_are_known_from_the_counter(f
     assert len(lost) == 4
 
 
+def test_a_counter_that_wraps_and_does_not_begin_anew_is_no_loss(faulty_pair):
+    class Counting(type(faulty_pair().sharp)):
+        def get(self, timeout_ms, out):
+            frame = super().get(timeout_ms, out)
+            return dataclasses.replace(frame, block_id=(65_500 + self.triggers - 1) % 65_535 + 1)
+
+    pair = faulty_pair(None, {30: "drop", 37: "fail"}, **DRIFTING)
+    pairer = pair.stream()
+    pair.blurred.__class__ = pair.sharp.__class__ = Counting
+    for _ in range(2):
+        codes, lost = run(pair, pairer, 35)
+        assert all(blurred == sharp for blurred, sharp in codes)
+    assert len(lost) == 1
+
+
 @pytest.mark.parametrize("side", ["blurred", "sharp"])
 @pytest.mark.parametrize("periods", [1.0, -2.1, 3.5, 1e6])
 def test_a_clock_that_is_set_anew_shifts_nothing(faulty_pair, side, periods):

@@ -215,9 +215,11 @@ def test_recovery_removes_only_what_a_kill_can_leave(recorded):
     for index in (2, 3):
         (truth / f"{index:06d}.npz").write_bytes(b"truth")
     (recorded / ".feed-17" / "B").mkdir(parents=True)
+    (recorded / ".recording.17.part.json").write_text("{")
     report = recover(recorded)
     removed = {path.relative_to(recorded).as_posix() for path in report.removed}
-    assert removed == {f"{GROUP}/000003_B.tif", f"{GROUP}/000003_S.tif.part", "truth/street/000003.npz", ".feed-17"}
+    names = {"truth/street/000003.npz", ".feed-17", ".recording.17.part.json"}
+    assert removed == {f"{GROUP}/000003_B.tif", f"{GROUP}/000003_S.tif.part", *names}
     assert (group / "notes.txt").exists()
     assert (group / "copy of 000001_B.tif").exists()
     assert (truth / "000002.npz").exists()
