@@ -160,8 +160,8 @@ class StreamPairer:
         return [f"no camera brought a frame of this trigger{cause}"] * max(0, triggers - 1 - partnerless)
 
     def _triggers_until(self, blurred: Frame) -> int:
-        """How many triggers there were since the last pair, up to the one of a frame. Since the start at most as many as
-        B has counted: how long it took to begin is not known."""
+        """How many triggers there were since the last pair, up to the one of a frame. Since the start at most as many
+        as B has counted: how long it took to begin is not known."""
         by_time = round((_times(blurred, blurred)[0] - self._known_ns) / self._period_ns)
         if self._last is not None:
             return by_time
