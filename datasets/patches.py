@@ -18,16 +18,14 @@ import torch
 from torch.utils.data import Dataset
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.images import to_coded, to_tensor
-from localblur.datasets.pair import binary_mask
 from localblur.datasets.patch_choice import (
     Window,
     blurred_fraction,
     blurred_pixel,
     centred_window,
     random_window,
-    turn,
 )
+from localblur.datasets.patch_tensors import mask_tensor, picture_tensor
 from localblur.datasets.store_reader import PairsFile, SceneEntry
 from localblur.datasets.store_schema import SPLITS
 
@@ -40,12 +38,12 @@ _EPOCH_STREAM = 1
 
 
 @dataclass(frozen=True)
-class _Item:
-    """A pair that may be sampled."""
+class _Scene:
+    """A scene that may be sampled: number of its file, name, and numbers of its pairs that are usable."""
 
     file: int
-    scene: str
-    index: int
+    name: str
+    indices: npt.NDArray[np.int64]
 
 
 class PatchDataset(Dataset[dict[str, torch.Tensor]]):
@@ -92,56 +90,59 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.patch_px, self.seed, self.augment = patch_px, seed, augment
         self.blur_aware_probability, self.min_blurred_fraction = blur_aware_probability, min_blurred_fraction
         self._files = [PairsFile(Path(path)) for path in files]
-        self._items: list[_Item] = []
+        self._scenes: list[_Scene] = []
         for number, pairs in enumerate(self._files):
-            self._items += _usable(pairs, number, split, patch_px, require_masks)
+            self._scenes += _usable(pairs, number, split, patch_px, require_masks)
             pairs.close()
-        if not self._items:
+        self._ends = np.cumsum([len(scene.indices) for scene in self._scenes], dtype=np.int64)
+        if not self._scenes:
             names = ", ".join(str(path) for path in files) or "no file"
             raise LocalblurError(f"no usable {split} pair in {names}; check `pairs-file inspect`")
-        self._weights = None if weights is None else _item_weights(self._items, weights, len(self._files))
+        self._weights = None if weights is None else _item_weights(self._scenes, weights, len(self._files))
         self._epoch: tuple[int, npt.NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
     def __len__(self) -> int:
-        return len(self._items)
+        return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         if index < 0:
             raise IndexError(f"patches are numbered from 0, got {index}")
         random = np.random.default_rng((self.seed, index))
-        item = self._items[self._choose(index, random)]
-        pairs = self._files[item.file]
-        y, x, height, width = self._window(pairs, item, random)
-        blurred, sharp, mask = pairs.read_crop(item.scene, item.index, y, x, height, width)
-        has_mask = mask is not None
-        marked = binary_mask(mask) if mask is not None else np.zeros((height, width), np.bool_)
+        pairs, scene, number = self._locate(self._choose(index, random))
+        y, x, height, width = self._window(pairs, scene, number, random)
+        blurred, sharp, mask = pairs.read_crop(scene, number, y, x, height, width)
         way = int(random.integers(8)) if self.augment else 0
         encoding = pairs.header.encoding
         return {
-            "blurred": to_tensor(turn(to_coded(blurred, encoding), way)),
-            "sharp": to_tensor(turn(to_coded(sharp, encoding), way)),
-            "mask": to_tensor(turn(marked.astype(np.float32), way)),
-            "has_mask": torch.tensor(has_mask),
+            "blurred": picture_tensor(blurred, encoding, way),
+            "sharp": picture_tensor(sharp, encoding, way),
+            "mask": torch.zeros(1, height, width) if mask is None else mask_tensor(mask, way),
+            "has_mask": torch.tensor(mask is not None),
         }
 
     def _choose(self, index: int, random: np.random.Generator) -> int:
         if self._weights is not None:
             return int(np.searchsorted(self._weights, random.random(), side="right"))
-        epoch, position = divmod(index, len(self._items))
+        epoch, position = divmod(index, len(self))
         if self._epoch[0] != epoch:
-            order = np.random.default_rng((self.seed, epoch, _EPOCH_STREAM)).permutation(len(self._items))
+            order = np.random.default_rng((self.seed, epoch, _EPOCH_STREAM)).permutation(len(self))
             self._epoch = (epoch, order)
         return int(self._epoch[1][position])
 
-    def _window(self, pairs: PairsFile, item: _Item, random: np.random.Generator) -> Window:
-        box = pairs.valid_box(item.scene, item.index)
+    def _locate(self, item: int) -> tuple[PairsFile, str, int]:
+        """File, scene and number of the usable pair `item`."""
+        place = int(np.searchsorted(self._ends, item, side="right"))
+        scene = self._scenes[place]
+        before = int(self._ends[place - 1]) if place else 0
+        return self._files[scene.file], scene.name, int(scene.indices[item - before])
+
+    def _window(self, pairs: PairsFile, scene: str, number: int, random: np.random.Generator) -> Window:
+        box = pairs.valid_box(scene, number)
         if random.random() < self.blur_aware_probability:
-            cells = pairs.blur_cells(item.scene, item.index)
-            entry = pairs.scene(item.scene)
+            cells = pairs.blur_cells(scene, number)
+            entry = pairs.scene(scene)
             if cells is not None and blurred_fraction(cells, entry.height, entry.width) >= self.min_blurred_fraction:
-                pixel = blurred_pixel(
-                    cells, box, lambda *window: pairs.read_mask(item.scene, item.index, *window), random
-                )
+                pixel = blurred_pixel(cells, box, lambda *window: pairs.read_mask(scene, number, *window), random)
                 if pixel is not None:
                     return centred_window(pixel, box, self.patch_px)
         return random_window(box, self.patch_px, random)
@@ -159,24 +160,20 @@ def _check_options(split: str, patch_px: int, probability: float, fraction: floa
         raise LocalblurError(f"seed must not be negative, got {seed}")
 
 
-def _usable(pairs: PairsFile, number: int, split: str, patch_px: int, require_masks: bool) -> list[_Item]:
+def _usable(pairs: PairsFile, number: int, split: str, patch_px: int, require_masks: bool) -> list[_Scene]:
     """Pairs of `split` that can be sampled: not rejected, and a patch fits into their valid box."""
-    items: list[_Item] = []
+    scenes: list[_Scene] = []
     too_small = 0
     for entry in pairs.scenes:
         if entry.split != split:
             continue
         _check_size(pairs, entry, patch_px)
-        for index, name in enumerate(pairs.names(entry.name)):
-            if pairs.is_rejected(entry.name, index):
-                continue
-            y0, x0, y1, x1 = pairs.valid_box(entry.name, index)
-            if min(y1 - y0, x1 - x0) < patch_px:
-                too_small += 1
-                continue
-            if require_masks and not pairs.has_mask(entry.name, index):
-                raise LocalblurError(f"{pairs.path}: pair {entry.name}/{name} has no blur mask; run mask-dataset first")
-            items.append(_Item(number, entry.name, index))
+        indices, small = pairs.usable(entry.name, patch_px)
+        too_small += small
+        if require_masks and entry.masked < entry.count:
+            _check_masks(pairs, entry, indices)
+        if len(indices):
+            scenes.append(_Scene(number, entry.name, indices))
     if too_small:
         logger.warning(
             "%s: %d %s pairs are left out, a patch of %d px does not fit into their valid box",
@@ -185,7 +182,14 @@ def _usable(pairs: PairsFile, number: int, split: str, patch_px: int, require_ma
             split,
             patch_px,
         )
-    return items
+    return scenes
+
+
+def _check_masks(pairs: PairsFile, entry: SceneEntry, indices: npt.NDArray[np.int64]) -> None:
+    for index in indices.tolist():
+        if not pairs.has_mask(entry.name, index):
+            name = pairs.names(entry.name)[index]
+            raise LocalblurError(f"{pairs.path}: pair {entry.name}/{name} has no blur mask; run mask-dataset first")
 
 
 def _check_size(pairs: PairsFile, entry: SceneEntry, patch_px: int) -> None:
@@ -196,13 +200,13 @@ def _check_size(pairs: PairsFile, entry: SceneEntry, patch_px: int) -> None:
         )
 
 
-def _item_weights(items: Sequence[_Item], weights: Sequence[float], files: int) -> npt.NDArray[np.float64]:
-    """Cumulative probability of the items, each file's weight shared by its items."""
+def _item_weights(scenes: Sequence[_Scene], weights: Sequence[float], files: int) -> npt.NDArray[np.float64]:
+    """Cumulative probability of the usable pairs, each file's weight shared by its pairs."""
     if len(weights) != files or not all(np.isfinite(w) and w >= 0 for w in weights):
         raise LocalblurError(f"need one weight >= 0 for each of the {files} files, got {list(weights)}")
-    owners = np.array([item.file for item in items])
+    owners = np.repeat([scene.file for scene in scenes], [len(scene.indices) for scene in scenes])
     counts = np.bincount(owners, minlength=files)
-    share = np.array([weights[owner] / counts[owner] for owner in owners])
+    share = (np.array(weights, np.float64) / np.maximum(counts, 1))[owners]
     if share.sum() <= 0:
         raise LocalblurError(f"weights {list(weights)} leave no pair to sample; give a file with pairs a weight > 0")
     cumulative = np.cumsum(share / share.sum())

@@ -23,6 +23,7 @@ from localblur.datasets.store_schema import FORMAT, SCHEMA_VERSION, StoreHeader,
 from localblur.datasets.store_tables import MENDED, SceneEntry, SceneTable, natural_key, read_table, with_edits
 
 ROWS_AT_ONCE = 256
+DATASETS_OPEN = 32
 
 __all__ = ["PairsFile", "SceneEntry", "natural_key"]
 
@@ -48,6 +49,7 @@ class PairsFile:
     def __init__(self, path: Path, *, edits: bool = True) -> None:
         self.path = path
         self._file: Any = None
+        self._open: dict[tuple[str, str], Any] = {}
         self._process = -1
         self._stamp: tuple[int, int] | None = None
         with reading(path):
@@ -82,15 +84,15 @@ class PairsFile:
         """Close the file in this process; a later read opens it again."""
         if self._file is not None and self._process == os.getpid():
             self._file.close()
-        self._file = None
+        self._file, self._open = None, {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": None, "_process": -1}
+        return self.__dict__ | {"_file": None, "_open": {}, "_process": -1}
 
     @property
     def identity(self) -> str:
         """Identifies the pairs by names and pictures; verdicts, masks and splits may change without changing it."""
-        content = "".join(f"{name}\n{self._tables[name].digest}\n" for name in sorted(self._tables))
+        content = "".join(f"{name}\n{self._tables[name].digest()}\n" for name in sorted(self._tables))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
@@ -140,6 +142,14 @@ class PairsFile:
         y0, x0, y1, x1 = (int(v) for v in table.valid_boxes[index])
         return y0, x0, y1, x1
 
+    def usable(self, scene: str, least_px: int) -> tuple[npt.NDArray[np.int64], int]:
+        """Numbers of the pairs of a scene that are not rejected and whose valid box is at least `least_px` high and
+        wide, and how many are left out for their box alone."""
+        table = self._table(scene)
+        sides = table.valid_boxes[:, 2:] - table.valid_boxes[:, :2]
+        large = sides.min(axis=1) >= least_px
+        return np.flatnonzero(large & ~table.rejected), int((~large & ~table.rejected).sum())
+
     def read(self, scene: str, index: int) -> Pair:
         """Read a whole pair."""
         table, row = self._locate(scene, index)
@@ -168,8 +178,7 @@ class PairsFile:
         window = (row, slice(y, y + height), slice(x, x + width))
         mask = self.read_mask(scene, index, y, x, height, width)
         with reading(self.path):
-            group = self._group(scene)
-            return group["blurred"][window], group["sharp"][window], mask
+            return self._dataset(scene, "blurred")[window], self._dataset(scene, "sharp")[window], mask
 
     def read_picture(
         self, scene: str, index: int, sharp: bool, y: int, x: int, height: int, width: int
@@ -182,7 +191,7 @@ class PairsFile:
         table, row = self._locate(scene, index)
         self._check_window(table.entry, y, x, height, width)
         with reading(self.path):
-            stored = self._group(scene)["sharp" if sharp else "blurred"]
+            stored = self._dataset(scene, "sharp" if sharp else "blurred")
             window: npt.NDArray[Any] = stored[row, y : y + height, x : x + width]
             return window
 
@@ -196,7 +205,7 @@ class PairsFile:
         if edited is not None:
             return edited[y : y + height, x : x + width].copy()
         with reading(self.path):
-            window: Bytes = self._group(scene)["mask"][row, y : y + height, x : x + width]
+            window: Bytes = self._dataset(scene, "mask")[row, y : y + height, x : x + width]
             return window
 
     def blur_cells(self, scene: str, index: int) -> Bytes | None:
@@ -208,7 +217,7 @@ class PairsFile:
         if edited is not None:
             return edited.copy()
         with reading(self.path):
-            cells: Bytes = self._group(scene)["blur_cells"][row]
+            cells: Bytes = self._dataset(scene, "blur_cells")[row]
             return cells
 
     def blurred_shares(self, scene: str) -> npt.NDArray[np.float64]:
@@ -299,6 +308,7 @@ class PairsFile:
     def _root(self) -> Any:
         if self._file is None or self._process != os.getpid():
             # a handle inherited through fork shares its position and locks with the parent: leave it alone
+            self._open = {}
             self._file, self._process = open_for_reading(self.path), os.getpid()
             if self._stamp not in (None, _stamp(self.path)):
                 raise LocalblurError(f"{self.path} was changed while it was in use; start again with the new file")
@@ -306,6 +316,17 @@ class PairsFile:
 
     def _group(self, scene: str) -> Any:
         return self._root()["scenes"][scene]
+
+    def _dataset(self, scene: str, name: str) -> Any:
+        """An open dataset of a scene; the last few stay open, which saves a quarter of the time of a fast crop."""
+        root = self._root()
+        found = self._open.pop((scene, name), None)
+        if found is None:
+            found = root["scenes"][scene][name]
+            while len(self._open) >= DATASETS_OPEN:
+                del self._open[next(iter(self._open))]
+        self._open[scene, name] = found
+        return found
 
     def _table(self, scene: str) -> SceneTable:
         try:

@@ -41,7 +41,12 @@ class SceneTable:
     masked: npt.NDArray[np.uint8]
     rejected: npt.NDArray[np.bool_]
     valid_boxes: npt.NDArray[np.int32]
-    digest: str
+    checks: npt.NDArray[np.uint32]
+
+    def digest(self) -> str:
+        """Identifies names and pictures of the pairs."""
+        lines = (f"{name}\n{b} {s}\n" for name, (b, s) in zip(self.names, self.checks.tolist(), strict=True))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def read_table(group: Any, name: str, header: StoreHeader) -> SceneTable:
@@ -67,8 +72,8 @@ def read_table(group: Any, name: str, header: StoreHeader) -> SceneTable:
     split = str(group.attrs["split"])
     if split not in SPLITS:
         raise ValueError(f"scene {name} is in the unknown split {split!r}")
-    names = [text(value) for value in rows["name"]]
-    order = sorted(np.flatnonzero(rows["complete"] == 1).tolist(), key=lambda row: natural_key(names[row]))
+    names = [text(value) for value in rows["name"].tolist()]
+    order = _natural_order(names, np.flatnonzero(rows["complete"] == 1).tolist())
     chosen = np.array(order, np.int64)
     return SceneTable(
         entry=SceneEntry(
@@ -84,14 +89,14 @@ def read_table(group: Any, name: str, header: StoreHeader) -> SceneTable:
         masked=rows["masked"][chosen],
         rejected=rows["verdict"][chosen] == Verdict.REJECT.value.encode(),
         valid_boxes=rows["valid_box"][chosen],
-        digest=_digest(rows, order),
+        checks=np.stack([rows["blurred_crc32"][chosen], rows["sharp_crc32"][chosen]], axis=1),
     )
 
 
-def _digest(rows: Any, order: list[int]) -> str:
-    sums = ("blurred_crc32", "sharp_crc32")
-    lines = (f"{text(rows['name'][row])}\n{' '.join(str(rows[name][row]) for name in sums)}\n" for row in order)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def _natural_order(names: list[str], rows: list[int]) -> list[int]:
+    if len({len(names[row]) for row in rows}) == 1 and all(names[row].isdecimal() for row in rows):
+        return sorted(rows, key=lambda row: names[row])  # the usual names: sorted as they are
+    return sorted(rows, key=lambda row: natural_key(names[row]))
 
 
 def with_edits(table: SceneTable, overlay: EditsOverlay) -> SceneTable:

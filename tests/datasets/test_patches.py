@@ -1,19 +1,24 @@
 import logging
 import pickle
+import time
 from collections import Counter
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.hdf5 import LIBVER
 from localblur.datasets.images import srgb_encode
 from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
 from localblur.datasets.patch_choice import blurred_fraction, blurred_pixel, centred_window, random_window, turn
 from localblur.datasets.patches import PatchDataset
 from localblur.datasets.store import StoreHeader, blur_cells
+from localblur.datasets.store_layout import create_scene, write_header
+from localblur.datasets.store_schema import PAIR_ROW
 
 SIZE = (96, 120)
 
@@ -352,3 +357,42 @@ def test_windows_reach_every_position(rng):
     assert centred_window((5, 5), (0, 0, 11, 11), 3) == (4, 4, 3, 3)
     assert centred_window((5, 5), (0, 0, 11, 11), 4) == (3, 3, 4, 4)
     assert centred_window((0, 10), (0, 0, 11, 11), 4) == (0, 7, 4, 4)
+
+
+# --- many pairs ---
+
+
+def write_many(path, scenes, per_scene):
+    """A file of pairs of 16x16 that were never written: zeros, as chunks without content read."""
+    row = np.zeros(per_scene, PAIR_ROW)
+    row["complete"], row["valid_box"], row["verdict"] = 1, (0, 0, 16, 16), b"accept"
+    row["name"] = [f"{number:06d}".encode() for number in range(per_scene)]
+    with h5py.File(path, "w", libver=LIBVER) as file:
+        write_header(file, StoreHeader(encoding="srgb", bit_depth=8), "now")
+        for number in range(scenes):
+            group = create_scene(file, f"s{number}", "train", (16, 16, 3), np.uint8, "gzip")
+            for dataset in group.values():
+                dataset.resize(per_scene, axis=0)
+            group["pairs"][:] = row
+    return path
+
+
+def test_a_hundred_thousand_pairs_open_and_give_a_batch_within_two_seconds_of_work(tmp_path):
+    path = write_many(tmp_path / "many.h5", 100, 1000)
+    started = time.process_time()
+    dataset = PatchDataset([path], patch_px=16)
+    batch = next(iter(DataLoader(dataset, batch_size=16)))
+    assert time.process_time() - started < 2
+    assert len(dataset) == 100_000
+    assert batch["blurred"].shape == (16, 3, 16, 16)
+    assert len(pickle.dumps(dataset)) < 100 * len(dataset)  # what each worker is sent
+
+
+def test_every_pair_of_many_scenes_is_reached_once(tmp_path, make_pair, make_file):
+    counts = {"a": 3, "b": 1, "c": 4}
+    members = [make_pair(scene, f"{n}", size=(8, 8)) for scene, count in counts.items() for n in range(count)]
+    members += [make_pair("b", "no", size=(8, 8), verdict=Verdict.REJECT)]
+    path = make_file(tmp_path / "a.h5", {"train": members})
+    dataset = PatchDataset([path], patch_px=8, augment=False)
+    found = Counter(dataset[index]["blurred"].numpy().tobytes() for index in range(len(dataset)))
+    assert len(dataset) == len(found) == 8
