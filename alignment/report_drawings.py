@@ -77,7 +77,7 @@ def draw_field(field: PolynomialField, rig: PolynomialField | None = None) -> Fi
         ((column + 0.5) * spacing_px, (row + 0.5) * spacing_px, *(gain * shift[row, column]))
         for row, column in np.ndindex(*shift.shape[:2])
     ]
-    parts.append(arrows(tips, "#fff", 4.5) + arrows(tips, "#1d1530", 2.2))
+    parts.append(arrows("field", tips, "#1d1530", 2.2, "#fff"))
     drawn = svg(_WIDE, _WIDE * field.height / field.width, parts)
     return FieldDrawing(drawn, scale_px, float(length.mean()), float(length.max()))
 
@@ -98,17 +98,18 @@ def nice_length(value: float) -> float:
     return float(next(step * power for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9)))
 
 
-def arrows(tips: Iterable[tuple[float, float, float, float]], color: str, width: float) -> str:
-    """Arrows (x, y, dx, dy) as one path."""
+def arrows(name: str, tips: Iterable[tuple[float, float, float, float]], color: str, width: float, edge: str) -> str:
+    """Arrows (x, y, dx, dy) of one colour with an edge, as a path that is written once; `name` is its own."""
     path = []
     for x, y, dx, dy in tips:
-        tail = f"M{x:.1f} {y:.1f}l{dx:.1f} {dy:.1f}"
         # the head turned by 150 degrees to either side, a third as long as the arrow
-        head = [(-0.29 * dx - side * 0.17 * dy, -0.29 * dy + side * 0.17 * dx) for side in (1, -1)]
-        path.append(
-            f"{tail}l{head[0][0]:.1f} {head[0][1]:.1f}M{x + dx:.1f} {y + dy:.1f}l{head[1][0]:.1f} {head[1][1]:.1f}"
-        )
-    return f'<path d="{"".join(path)}" fill="none" stroke="{color}" stroke-width="{width:.1f}" stroke-linecap="round"/>'
+        (x1, y1), (x2, y2) = ((-0.29 * dx - side * 0.17 * dy, -0.29 * dy + side * 0.17 * dx) for side in (1, -1))
+        path.append(f"M{x:.0f} {y:.0f}l{dx:.1f} {dy:.1f}l{x1:.1f} {y1:.1f}M{x + dx:.1f} {y + dy:.1f}l{x2:.1f} {y2:.1f}")
+    strokes = "".join(
+        f'<use href="#{name}" stroke="{stroke}" stroke-width="{wide:.1f}"/>'
+        for stroke, wide in ((edge, 2 * width), (color, width))
+    )
+    return f'<defs><path id="{name}" d="{"".join(path)}"/></defs><g fill="none" stroke-linecap="round">{strokes}</g>'
 
 
 def svg(width: float, height: float, parts: Iterable[str]) -> str:
@@ -147,7 +148,7 @@ def _tile_arrows(tiles: TileResiduals, chosen: npt.NDArray[np.bool_], color: str
     for row, column in np.argwhere(chosen):
         shift = np.clip(tiles.shift_px[row, column].astype(np.float64) * ARROW_GAIN, -reach, reach)
         tips.append(((column + 0.5) * tiles.size_px, (row + 0.5) * tiles.size_px, *shift))
-    return arrows(tips, "#101214", tiles.size_px / 11) + arrows(tips, color, tiles.size_px / 20)
+    return arrows(f"shifts{color[1:]}", tips, color, tiles.size_px / 22, "#101214")
 
 
 def _cells(chosen: npt.NDArray[np.bool_], size: float, color: str, opacity: float) -> str:
