@@ -159,11 +159,14 @@ def run_plan(
         if entry.info.verdict is Verdict.REJECT
     }
     title = f"Alignment of {', '.join(plan.inputs)}"
-    page = write_report(report, entries, calibrations, lost, title) if report else None
     measured = [
         (plan.scenes[entry.scene][0], f"{entry.scene}/{entry.info.name}", entry.info.quality) for entry in entries
     ]
     notes = run_notes(measured, plan.settings.alignment.bumped_px)
+    page = None
+    if report:
+        settings = plan.header.settings
+        page = write_report(report, entries, calibrations, lost, title, settings=settings, notes=notes)
     return Outcome(len(entries), resumed, rejected, lost, page, notes)
 
 

@@ -119,7 +119,9 @@ def run_align_task(task: AlignTask) -> AlignedPart:
     judged = judge_pair(captured, task.rig.calibration, task.settings.alignment, task.settings.quality)
     pair = _stored_pair(task, captured, judged)
     if task.report is not None:
-        pictures = pair_pictures(captured, judged.aligned, pair.mask, task.rig.rendering)
+        calibration = task.rig.calibration
+        field = calibration.field if calibration else None
+        pictures = pair_pictures(captured, judged.aligned, pair.mask, task.rig.rendering, field)
         save_pictures(task.report, task.scene, task.pair, pictures)
     if task.displacement is not None:
         save_displacement(field_path(task.displacement, task.scene, task.pair), judged.aligned.positions)
