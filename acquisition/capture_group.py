@@ -185,9 +185,8 @@ class GroupCapture:
                 preview.offer(pair.blurred.data, pair.sharp.data)
 
         def lost(reason: str, count: int) -> None:
-            for _ in range(count):
-                outcome.lost.append(reason)
-                screen.lost(reason)
+            outcome.lost += [reason] * count
+            screen.lost(reason, count)
 
         hooks.committed, hooks.lost = committed, lost
         hooks.reopen = functools.partial(reopen, self._source, records, factor)

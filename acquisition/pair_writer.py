@@ -168,4 +168,4 @@ class PairWriter(threading.Thread):
             pair.blurred, pair.sharp, pair.gap_ms, averaged=job.averaged, replaces=replaces
         )
         self.committed += 1
-        self._after(job, record, self._jobs.qsize())
+        self._after(job, record, self._open_jobs - 1)

@@ -102,11 +102,12 @@ class StatusLine:
             self._warn(pair_warnings(pair, level_stops=level_stops, best_focus=self._best_focus, moving=self._scene))
             self._update()
 
-    def lost(self, reason: str) -> None:
-        """An attempt failed."""
+    def lost(self, reason: str, count: int = 1) -> None:
+        """An attempt failed, or `count` triggers in a row for one reason."""
         with self._lock:
-            self._lost, self._reason = self._lost + 1, " ".join(reason.split())
-            self._out.line(f"{self._group}: lost {self._lost}: {self._reason}")
+            self._lost, self._reason = self._lost + count, " ".join(reason.split())
+            times = f" ({count} triggers)" if count > 1 else ""
+            self._out.line(f"{self._group}: lost {self._lost}: {self._reason}{times}")
             if self._out.live:
                 self._show()
 

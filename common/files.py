@@ -73,9 +73,13 @@ def ensure_space(folder: Path, needed_bytes: int, purpose: str) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed_bytes * 1.05:
         raise LocalblurError(
-            f"{purpose} needs about {needed_bytes / 1e9:.2f} GB but only {free / 1e9:.2f} GB are free on {existing};"
+            f"{purpose} needs about {_size_text(needed_bytes)} but only {_size_text(free)} are free on {existing};"
             " free some space or choose another output"
         )
+
+
+def _size_text(size: float) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
 
 
 def inside(root: Path, relative: str) -> Path:

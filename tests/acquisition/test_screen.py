@@ -325,3 +325,16 @@ def test_threads_may_speak_at_once(make):
     lines = stream.getvalue().splitlines()
     assert sum(text.startswith("scenes/street: lost") for text in lines) == 200
     assert "200/200 pairs" in lines[-1]
+
+
+def test_many_triggers_lost_for_one_reason_are_one_line(make):
+    stream = io.StringIO()
+    line, _ = make(stream)
+    with line:
+        line.lost("camera S: no frame", 90)
+        line.lost("camera S: no frame")
+    lost = [text for text in stream.getvalue().splitlines() if ": lost " in text]
+    assert lost == [
+        "scenes/street: lost 90: camera S: no frame (90 triggers)",
+        "scenes/street: lost 91: camera S: no frame",
+    ]
