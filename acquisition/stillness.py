@@ -124,6 +124,9 @@ def _fit_from(start: tuple[float, float], picture: FloatArray, reference: FloatA
     inner = usable.copy()
     rim = 2 + int(max(abs(start[0]), abs(start[1])))
     inner[:rim], inner[-rim:], inner[:, :rim], inner[:, -rim:] = False, False, False, False
+    if start != (0.0, 0.0) and inner.sum() < _LEAST_BINS:
+        # an even field correlates anywhere: a shift that leaves nothing to compare is none
+        return _fit_from((0.0, 0.0), picture, reference, usable)
     terms = np.stack([moved, np.ones_like(moved), -slope_x, -slope_y], -1)[inner].astype(np.float64)
     values = picture[inner].astype(np.float64)
     weight = np.ones(len(values))
