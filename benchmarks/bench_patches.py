@@ -1,98 +1,133 @@
-"""Reading training patches: a pairs file against the layout the field uses, three PNG files per pair."""
+"""Random patches for training: pairs files against the ways other projects store pictures, on the same windows."""
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from measure import Row, Section, Variant, side_by_side
+import torch
+from measure import Measured, Row, Section, Variant, side_by_side
+from patch_stores import (
+    HEIGHT,
+    PAIRS,
+    PATCH_PX,
+    WIDTH,
+    from_crops_lmdb,
+    from_memmap,
+    from_png_opencv,
+    from_png_reference,
+    from_zarr,
+    make_pair,
+    windows,
+    write_stores,
+)
 
-from localblur.datasets.images import read_image
-from localblur.datasets.pair import Pair, PairInfo
-from localblur.datasets.photographs import bundled_photographs
+from localblur.datasets.compression import COMPRESSIONS, Compression
+from localblur.datasets.pairs_copies import repack
+from localblur.datasets.patches import PatchDataset
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 
-WIDTH, HEIGHT, PAIRS = 2152, 1436, 4
-PATCH_PX, PATCHES = 256, 24
-
-
-def make_pair(index: int) -> Pair:
-    """A picture of ReLoBlur's size: an enlarged photograph with sensor noise, part of it blurred."""
-    rng = np.random.default_rng(index)
-    photographs = bundled_photographs("train", frame_filling=True)
-    photograph = read_image(photographs[index % len(photographs)])
-    large = cv2.resize(photograph, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[400:800, 600:1300] = 255
-    blurred = np.where(mask[..., None] > 0, cv2.blur(large, (31, 1)), large)
-    noisy = [np.clip(image + rng.normal(0, 1.5, image.shape), 0, 255).astype(np.uint8) for image in (blurred, large)]
-    return Pair(scene="scene", info=PairInfo(name=f"{index:02d}"), blurred=noisy[0], sharp=noisy[1], mask=mask)
+REMARKS: dict[Compression, str] = {"gzip": "default", "lzf": "", "none": "", "bitshuffle-lz4": "`fast` extra"}
 
 
 def write_data(folder: Path) -> None:
-    """The same pairs as a pairs file and as PNG files."""
-    with PairsWriter(folder / "pairs.h5", StoreHeader(encoding="srgb", bit_depth=8)) as writer:
-        for index in range(PAIRS):
-            pair = make_pair(index)
+    """The same pairs as pairs files of every compression and in the forms of `patch_stores`."""
+    pairs = [make_pair(index) for index in range(PAIRS)]
+    with PairsWriter(folder / "gzip.h5", StoreHeader(encoding="srgb", bit_depth=8)) as writer:
+        for pair in pairs:
             writer.add(pair, "train")
-            for name, image in (("blurred", pair.blurred), ("sharp", pair.sharp), ("mask", pair.mask)):
-                cv2.imwrite(str(folder / f"{index}_{name}.png"), image)
+    for compression in COMPRESSIONS[1:]:
+        repack(folder / "gzip.h5", folder / f"{compression}.h5", compression)
+    write_stores(folder, pairs)
 
 
-def windows() -> list[tuple[int, int, int]]:
-    """The same random windows for both: pair, y, x."""
-    rng = np.random.default_rng(7)
-    highs = (PAIRS, HEIGHT - PATCH_PX, WIDTH - PATCH_PX)
-    return [
-        (int(rng.integers(highs[0])), int(rng.integers(highs[1])), int(rng.integers(highs[2]))) for _ in range(PATCHES)
-    ]
-
-
-def from_pairs_file(folder: Path) -> Callable[[], Any]:
+def from_pairs_file(folder: Path, compression: Compression, repeats: int) -> Callable[[], Any]:
     """Windows through `PairsFile.read_crop`."""
-    pairs = PairsFile.open(folder / "pairs.h5")
+    pairs = PairsFile.open(folder / f"{compression}.h5")
 
     def run() -> int:
         total = 0
-        for index, y, x in windows():
-            blurred, sharp, mask = pairs.read_crop("scene", index, y, x, PATCH_PX, PATCH_PX)
-            total += int(blurred.sum()) + int(sharp.sum()) + (0 if mask is None else int(mask.sum()))
+        for _ in range(repeats):
+            total = 0
+            for index, y, x in windows():
+                blurred, sharp, mask = pairs.read_crop("scene", index, y, x, PATCH_PX, PATCH_PX)
+                total += int(blurred[::16].sum()) + int(sharp[::16].sum()) + int(mask[::16].sum())  # type: ignore[index]
         return total
 
     return run
 
 
-def from_png_files(folder: Path) -> Callable[[], Any]:
-    """Decode three whole PNG files, cut the window out."""
+def samples(folder: Path, compression: Compression, repeats: int) -> Callable[[], Any]:
+    """Whole samples: blur-aware crops, mirrored and rotated, as tensors."""
+    torch.set_num_threads(1)
+    dataset = PatchDataset([folder / f"{compression}.h5"], patch_px=PATCH_PX)
 
-    def run() -> int:
-        total = 0
-        for index, y, x in windows():
-            for name in ("blurred", "sharp", "mask"):
-                image = cv2.imread(str(folder / f"{index}_{name}.png"), cv2.IMREAD_UNCHANGED)
-                total += int(image[y : y + PATCH_PX, x : x + PATCH_PX].sum())
-        return total
+    def run() -> None:
+        for index in range(repeats * len(windows())):
+            dataset[index]
 
     return run
 
 
 def run(rounds: int) -> Section:
-    """Milliseconds per patch of blurred, sharp and mask."""
+    """Milliseconds per patch of blurred, sharp and mask, one process each."""
+    units = len(windows())
+    repeats: dict[Compression, int] = {"gzip": 4, "lzf": 8, "none": 40, "bitshuffle-lz4": 20}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_data(folder)
-        ours, other = side_by_side(
-            Variant(name="pairs file, gzip-1", prepare=from_pairs_file, arguments=(folder,), units=PATCHES),
-            Variant(name="three PNGs", prepare=from_png_files, arguments=(folder,), units=PATCHES),
-            rounds=rounds,
-        )
-    if ours.result != other.result:
-        raise RuntimeError("the two readers did not read the same pixels")
-    what = f"{PATCH_PX} px patch of {WIDTH}x{HEIGHT} pairs"
+        own = [
+            Variant(name=f"pairs file, {c}", prepare=from_pairs_file, arguments=(folder, c, n), units=units * n)
+            for c, n in repeats.items()
+        ]
+        whole = [
+            Variant(name=f"PatchDataset, {c}", prepare=samples, arguments=(folder, c, n), units=units * n)
+            for c, n in repeats.items()
+            if c in ("gzip", "bitshuffle-lz4")
+        ]
+        others = [
+            Variant(name="three PNGs, Pillow", prepare=from_png_reference, arguments=(folder,), units=units),
+            Variant(name="three PNGs, OpenCV", prepare=from_png_opencv, arguments=(folder,), units=units),
+            Variant(name="LMDB of 512 px PNG crops", prepare=from_crops_lmdb, arguments=(folder,), units=units),
+            Variant(name="zarr 3, blosc-zstd", prepare=from_zarr, arguments=(folder,), units=units),
+            Variant(name="npy memmap", prepare=from_memmap, arguments=(folder, 40), units=units * 40),
+        ]
+        measured = {found.name: found for found in side_by_side(*own, *whole, *others, rounds=rounds)}
+        sizes = {path.name: size_mb(path) / PAIRS for path in sorted(folder.iterdir())}
+    readers = [found for found in measured.values() if not found.name.startswith("PatchDataset")]
+    if len({found.result for found in readers}) != 1:
+        raise RuntimeError(f"not all read the same pixels: { {found.name: found.result for found in readers} }")
     return Section(
         title="Reading patches",
-        text="One process, the same random windows of blurred, sharp and mask; equal pixels are checked.",
-        rows=[Row(what=what, ours=ours, other=other, unit="ms", scale=1000)],
+        text=f"{PATCH_PX} px windows of blurred, sharp and mask from {WIDTH}x{HEIGHT} pairs: enlarged photographs with"
+        " noise. One process, page cache warm, the same random windows; equal pixels are checked.",
+        rows=rows(measured),
+        facts=["size of a pair: " + ", ".join(f"{name} {mb:.1f} MB" for name, mb in sizes.items())],
     )
+
+
+def rows(measured: dict[str, Measured]) -> list[Row]:
+    """Every pairs file against the reference reader, the default and the fast one against the others."""
+    table = []
+    for compression, note in REMARKS.items():
+        table.append(row("three PNGs", measured, f"pairs file, {compression}", "three PNGs, Pillow", note))
+    for other in ("three PNGs, OpenCV", "LMDB of 512 px PNG crops", "zarr 3, blosc-zstd", "npy memmap"):
+        table.append(row(other.split(",")[0], measured, "pairs file, bitshuffle-lz4", other, ""))
+    for compression in ("gzip", "bitshuffle-lz4"):
+        ours, bare = f"PatchDataset, {compression}", f"pairs file, {compression}"
+        note = "the sample: blur-aware crop, turned, tensors; the share of the bare read rate"
+        table.append(row("whole samples", measured, ours, bare, note))
+    return table
+
+
+def row(what: str, measured: dict[str, Measured], ours: str, other: str, note: str) -> Row:
+    """One line of the table, times in milliseconds."""
+    return Row(what=what, ours=measured[ours], other=replace(measured[other]), unit="ms", scale=1000, note=note)
+
+
+def size_mb(path: Path) -> float:
+    """Size of a file or a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return float(np.sum([file.stat().st_size for file in files])) / 1e6
