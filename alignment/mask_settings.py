@@ -44,7 +44,7 @@ class BackgroundSettings(Settings):
     differs_low: float = Field(default=10.0, gt=0)
     differs_high: float = Field(default=30.0, gt=0)
     unmoved: float = Field(default=3.0, gt=0)
-    regions: RegionSettings = RegionSettings(coverage=0.2, imbalance=0.1, border=0.6)
+    regions: RegionSettings = RegionSettings(coverage=0.2, imbalance=0.15, border=0.6)
 
 
 class SubtractionSettings(Settings):
