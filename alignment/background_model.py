@@ -5,6 +5,7 @@ pair itself shows to be moving is left out, and of the rest the largest group of
 large, the background is unknown and nothing is concluded from it.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ FINDING_WIDTH_PX = 550
 SWAY_PX = 0.4
 """Samples of an edge may differ by as much as a sway of the rig by this length makes them."""
 _NOISE_FACTOR = 4.0
+_ROUNDING = 1.5
+_LARGEST_GAIN = 2.0
 _SMOOTH_PX = 0.7
 _BAND_ROWS = 32
 _FIT_STEP = 7
@@ -60,7 +63,7 @@ def learn_background(
     """
     pictures: list[Bytes] = []
     still: list[Bytes] = []
-    noise: list[float] = []
+    variance: list[float] = []
     for index in spread(frames.count, settings.frames):
         try:
             pair = frames.read(index)
@@ -72,12 +75,14 @@ def learn_background(
         picture = cv2.GaussianBlur(reduced(pair.sharp, size), (0, 0), _SMOOTH_PX)
         if pictures:
             picture = _matched(picture, pictures[0])
-        noise.append(float(np.mean([image_noise(p, np.ones(p.shape, np.bool_), 1.0) for p in cv2.split(picture)])))
+        variance.append(float(np.mean([image_noise(p, np.ones(p.shape, np.bool_), 1.0) for p in cv2.split(picture)])))
         pictures.append(_planes(picture))
         still.append(_still(pair, size, find_movers))
     if len(pictures) < settings.fewest:
         return None
-    tolerance = _NOISE_FACTOR * float(np.sqrt(np.median(noise))) + 1.5
+    # texture looks like noise within a picture, movers look like noise between two: the lower of both is nearer to it
+    deviation = min(float(np.sqrt(np.median(variance))), _change_between(pictures))
+    tolerance = _NOISE_FACTOR * deviation + _ROUNDING
     return _agreed(pictures, still, tolerance, settings.agreement)
 
 
@@ -111,6 +116,8 @@ def _matched(picture: FloatArray, reference: Bytes) -> FloatArray:
         values = picture[::_FIT_STEP, ::_FIT_STEP, channel].ravel().astype(np.float64)
         target = reference[channel, ::_FIT_STEP, ::_FIT_STEP].ravel().astype(np.float64)
         gain, offset = robust_fit(np.column_stack([values, np.ones_like(values)]), target)
+        if not 1 / _LARGEST_GAIN < gain < _LARGEST_GAIN:
+            gain, offset = 1.0, 0.0  # the two have too little in common
         matched[..., channel] = picture[..., channel] * np.float32(gain) + np.float32(offset)
     return matched
 
@@ -127,6 +134,15 @@ def _agreed(pictures: list[Bytes], still: list[Bytes], tolerance: float, agreeme
         samples, weights = [p[:, rows] for p in pictures], [s[rows] for s in still]
         picture[rows], known[rows] = _largest_group(samples, weights, limit, agreement)
     return SceneBackground(picture, known)
+
+
+def _change_between(pictures: list[Bytes]) -> float:
+    """Standard deviation of what changes from one picture to the next, by medians: most of a scene stands still."""
+    changes = [
+        1.4826 * float(np.median(cv2.absdiff(a, b)[:, ::_FIT_STEP, ::_FIT_STEP]))
+        for a, b in itertools.pairwise(pictures)
+    ]
+    return max(float(np.median(changes) / np.sqrt(2)), 0.5)
 
 
 def _edges(picture: Bytes) -> FloatArray:

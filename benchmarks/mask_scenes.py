@@ -79,7 +79,7 @@ def summary(scored: Sequence[Scored]) -> str:
 
 
 def overlay(pair: StagedPair, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Blurred, sharp, and the mask on the blurred picture: green right, red too much, blue missed, yellow not counted."""
+    """Blurred, sharp, and the mask on the blurred: green right, red too much, blue missed, yellow not counted."""
     shown, found = pair.blurred.copy(), binary_mask(mask)
     true, open_ = pair.truth == 255, pair.truth == NOT_COUNTED
     colours = (

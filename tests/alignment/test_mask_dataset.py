@@ -170,6 +170,42 @@ def test_a_file_of_which_no_pair_can_be_masked_stays_as_it_is(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_every_mask_has_its_confidence_in_a_table_and_doubtful_ones_are_named(tmp_path, rng, folder):
+    result = run(folder, "-o", tmp_path / "out", "--set", "doubtful_below=1")
+    assert result.exit_code == 0, result.output
+    rows = (tmp_path / "out" / "mask_confidence.csv").read_text().splitlines()
+    assert rows[0] == "scene,pair,blurred_share,confidence,doubtful"
+    assert [row.split(",")[:2] for row in rows[1:]] == [["s", "00"], ["s", "01"]]
+    assert all(0 < float(row.split(",")[3]) <= 1 for row in rows[1:])
+    doubtful = [row for row in rows if row.endswith("yes")]
+    assert result.stdout.count("confidence 0.") == len(doubtful)
+
+
+def test_the_table_beside_a_pairs_file_keeps_rows_of_kept_masks(tmp_path, rng):
+    path = tmp_path / "x.h5"
+    write_pairs(path, rng, 2)
+    (tmp_path / "x.h5.mask_confidence.csv").write_text(
+        "scene,pair,blurred_share,confidence,doubtful\nold,07,0.1000,0.500,yes\ns,00,0.0000,0.000,yes\n"
+    )
+    assert run(path).exit_code == 0
+    rows = (tmp_path / "x.h5.mask_confidence.csv").read_text().splitlines()
+    assert "old,07,0.1000,0.500,yes" in rows
+    assert [row.split(",")[1] for row in rows[1:]] == ["07", "00", "01"]
+    assert "s,00,0.0000,0.000,yes" not in rows
+
+
+def test_the_method_is_stored_and_what_it_needs_is_told(tmp_path, rng):
+    path = tmp_path / "x.h5"
+    write_pairs(path, rng, 1)
+    result = run(path, "--method", "mog2")
+    assert result.exit_code == 1
+    assert "--method pair" in result.stderr
+    assert run(path).exit_code == 0
+    with PairsFile(path) as pairs:
+        assert pairs.mask_settings["method"] == "sequence"
+        assert pairs.mask_settings["background"]["frames"] == 24
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
 def test_a_killed_run_leaves_the_file_good_and_continues(tmp_path, rng):
     path = tmp_path / "x.h5"
