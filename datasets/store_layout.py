@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from typing import Any
 
 import h5py
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.datasets.compression import Compression, compression_of, filter_options
+from localblur.datasets.packing import put_row
 from localblur.datasets.pair import Pair
 from localblur.datasets.store_schema import (
     CHUNK_PX,
@@ -61,9 +63,15 @@ def create_masks(group: Any, compression: Compression) -> None:
 
 
 def put_pair(
-    group: Any, row: int, pair: Pair, encoded: npt.NDArray[Any], encoding: str, compression: Compression
+    group: Any,
+    row: int,
+    pair: Pair,
+    encoded: npt.NDArray[Any],
+    encoding: str,
+    compression: Compression,
+    threads: Executor | None = None,
 ) -> None:
-    """Write a pair and its encoded row at `row`, appending if the scene has fewer pairs."""
+    """Write a pair and its encoded row at `row`, appending if the scene has fewer pairs; `threads` compress."""
     content = {"blurred": pair.blurred, "sharp": pair.sharp, "thumbnails": thumbnail(pair.blurred, encoding)}
     if pair.mask is not None:
         create_masks(group, compression)
@@ -72,7 +80,7 @@ def put_pair(
         if len(dataset) <= row:
             dataset.resize(row + 1, axis=0)
     for name, values in content.items():
-        group[name][row] = values
+        put_row(group[name], row, values, threads)
     group["pairs"][row] = encoded  # with `complete`, so it comes last: readers do not see a row without it
 
 

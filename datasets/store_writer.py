@@ -8,6 +8,7 @@ that still opens. So a `building.h5` that was not closed well is never trusted: 
 import logging
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -62,6 +63,7 @@ class PairsWriter:
             `bitshuffle-lz4` (as small as gzip and several times faster; needs the `fast` extra, also to read).
         identity: what else makes two calls the same run, as plain JSON values: the inputs (see `files_identity`), files
             written beside the output. Kept beside the parts and not in the file: it names folders of this machine.
+        threads: that compress pictures while they are stored.
 
     Attributes:
         parts: the folder for `write_part`.
@@ -80,6 +82,7 @@ class PairsWriter:
         overwrite: bool = False,
         compression: Compression = "gzip",
         identity: Mapping[str, Any] = MappingProxyType({}),
+        threads: int = 1,
     ) -> None:
         check_compression(compression)
         self.path, self.header, self.compression = path, header, compression
@@ -94,6 +97,7 @@ class PairsWriter:
         self._sizes: dict[str, tuple[int, int]] = {}
         self._counts: dict[str, int] = {}
         self._file: Any = None
+        self._threads = ThreadPoolExecutor(threads) if threads > 1 else None  # no thread starts before it has work
 
     def __enter__(self) -> "PairsWriter":
         created = self._prepare()
@@ -109,6 +113,8 @@ class PairsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._threads is not None:
+            self._threads.shutdown()
         if kind is None:
             self._finish()
         else:
@@ -273,7 +279,7 @@ class PairsWriter:
                 create_scene(self._file, scene, split, shape, pair.blurred.dtype, self.compression)
                 self._splits[scene], self._sizes[scene], self._counts[scene] = split, (shape[0], shape[1]), 0
             group = self._file["scenes"][scene]
-            put_pair(group, self._counts[scene], pair, encoded, self.header.encoding, self.compression)
+            put_pair(group, self._counts[scene], pair, encoded, self.header.encoding, self.compression, self._threads)
             self._file.flush()
         self._counts[scene] += 1
         self.finished.add((scene, pair.info.name))

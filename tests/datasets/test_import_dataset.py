@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets import import_run
 from localblur.datasets.images import write_image
 from localblur.datasets.import_dataset import main
 from localblur.datasets.importers import find_folder_pairs
@@ -17,7 +18,7 @@ from localblur.datasets.store import PairsFile, PairsWriter
 
 
 def run(*arguments):
-    return CliRunner().invoke(main, ["folder", *(str(argument) for argument in arguments)])
+    return CliRunner().invoke(main, ["folder", *(str(argument) for argument in arguments), "--workers", "0"])
 
 
 def picture(value, size=(24, 32), dtype=np.uint8):
@@ -202,7 +203,7 @@ def test_an_interrupted_import_is_not_continued_with_another_folder_of_the_same_
         shutil.copytree(flat, folder)
     with monkeypatch.context() as patch:
         patch.setattr(PairsWriter, "_finish", PairsWriter._abandon)  # as a kill before the end
-        assert run(folders[0], "-o", tmp_path / "x.h5").exit_code == 0
+        run(folders[0], "-o", tmp_path / "x.h5")
     assert not (tmp_path / "x.h5").exists()
     result = run(folders[1], "-o", tmp_path / "x.h5")
     assert result.exit_code == 1
@@ -212,3 +213,44 @@ def test_an_interrupted_import_is_not_continued_with_another_folder_of_the_same_
     assert "another inputs" in run(folders[0], "-o", tmp_path / "x.h5").stderr
     os.utime(folders[0] / "a_blur.png", ns=(status.st_atime_ns, status.st_mtime_ns))
     assert run(folders[0], "-o", tmp_path / "x.h5").exit_code == 0
+
+
+def test_workers_import_the_same_as_one_process(tmp_path, flat):
+    """Sizes, masks and order included, and what is left out is told in the same order."""
+    for number in range(6):
+        for kind in ("blur", "sharp"):
+            size = (24, 32) if number % 2 else (40, 50)
+            write_image(flat / f"n{number}_{kind}.png", picture(number + 1, size))
+    for name in ("bad1", "bad2"):
+        (flat / f"{name}_blur.png").write_bytes(b"")
+        write_image(flat / f"{name}_sharp.png", picture(1))
+    told, held = [], []
+    for workers in ("0", "2"):
+        path = tmp_path / f"{workers}.h5"
+        result = CliRunner().invoke(main, ["folder", str(flat), "-o", str(path), "--workers", workers])
+        assert result.exit_code == 3, result.output
+        told.append(result.stderr.splitlines()[-3:])
+        with PairsFile(path) as pairs:
+            held.append(
+                [
+                    (entry.name, entry.split, [pairs.read(entry.name, n).blurred.sum() for n in range(entry.count)])
+                    for entry in pairs.scenes
+                ]
+            )
+    assert told[0] == told[1]
+    assert held[0] == held[1]
+    assert [(name, len(sums)) for name, _, sums in held[0]] == [("flat", 5), ("flat_50x40", 3)]
+
+
+def test_what_was_imported_before_an_interrupt_is_not_read_again(tmp_path, flat, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(PairsWriter, "_finish", PairsWriter._abandon)
+        run(flat, "-o", tmp_path / "x.h5")
+
+    def never(task):
+        raise AssertionError(f"{task.files.label} is read again")
+
+    monkeypatch.setattr(import_run, "read_pair", never)
+    assert run(flat, "-o", tmp_path / "x.h5").exit_code == 0
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        assert pairs.names("flat") == ["a", "b"]
