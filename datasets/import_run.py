@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,7 +170,7 @@ def read_pair(task: ImportTask) -> ReadPair:
             mask = _read_mask(files.mask, blurred.shape[:2], task.any_mark)
         except LocalblurError as error:
             left_out = f"{files.label}: imported without its mask: {error}"
-    info = PairInfo(name=task.name, verdict=Verdict.ACCEPT)
+    info = replace(files.details or PairInfo(name="", verdict=Verdict.ACCEPT), name=task.name)
     pair = Pair(scene=task.scene, info=info, blurred=blurred, sharp=sharp, mask=mask)
     return ReadPair(part=write_part(task.parts, pair, task.split), masked=mask is not None, left_out=left_out)
 

@@ -15,6 +15,7 @@ from typing import Literal
 from localblur.common.errors import LocalblurError
 from localblur.common.files import inside
 from localblur.datasets.images import IMAGE_SUFFIXES
+from localblur.datasets.pair import PairInfo
 from localblur.datasets.store_reader import natural_key
 
 Role = Literal["blurred", "sharp", "mask"]
@@ -43,6 +44,7 @@ class PairFiles:
         scene, name: as found.
         blurred, sharp, mask: where the pictures are; of an LMDB the path `NAME.lmdb/KEY`, see `picture_source`.
         split: train, val or test as published; None where the data set says nothing.
+        details: what else is known about the pair.
     """
 
     scene: str
@@ -51,6 +53,7 @@ class PairFiles:
     sharp: Path
     mask: Path | None = None
     split: str | None = None
+    details: PairInfo | None = None
 
     @property
     def label(self) -> str:

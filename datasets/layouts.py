@@ -6,11 +6,12 @@ Trees, counts and terms are those of the repositories and papers named in `citat
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.imagefolder import find_imagefolder_pairs
 from localblur.datasets.importers import (
     BLURRED_SHARP,
     FoundPairs,
@@ -66,10 +67,13 @@ def count_notes(layout: Layout, pairs: Sequence[PairFiles]) -> list[str]:
 
 def find_gopro_pairs(root: Path, options: LayoutOptions) -> FoundPairs:
     """GoPro: the published tree, or one of the two flat repacks (`blur|sharp`, `input|target`)."""
-    variants: Mapping[str, Role] = {options.variant or "": "blurred", "sharp": "sharp"}
-    tree = place(r"(?P<split>train|test)/(?P<scene>[^/]+)/(?P<role>blur|blur_gamma|sharp)/(?P<name>\d+)\.png", variants)
+    variants: Mapping[str, Role] = {options.variant or "": "blurred", "sharp": "sharp", "mask": "mask"}
+    tree = place(
+        r"(?P<split>train|val|test)/(?P<scene>[^/]+)/(?P<role>blur|blur_gamma|sharp|mask)/(?P<name>[^/]+)\.png",
+        variants,
+    )
     flat = place(
-        r"(?P<split>train|test)/(?P<role>blur|sharp|input|target)/(?P<scene>[^/]+?)[-_](?P<name>\d+)\.png",
+        r"(?P<split>train|val|test)/(?P<role>blur|sharp|input|target|mask)/(?P<scene>[^/]+)[-_](?P<name>[^/_-]+)\.png",
         BLURRED_SHARP,
     )
     found = find_by_places(root, [tree, flat], "GoPro", "{train,test}/GOPRxxxx_xx_xx/{blur,sharp}/NNNNNN.png")
@@ -102,10 +106,10 @@ def find_rsblur_pairs(root: Path, options: LayoutOptions) -> FoundPairs:
 def find_reloblur_pairs(root: Path, options: LayoutOptions) -> FoundPairs:
     """ReLoBlur with its masks; `options.masks` is a folder of other masks with the tree below `masks`."""
     pictures = place(
-        r"dataset[^/]*/(?P<split>train|test)/(?P<scene>[^/]+)/(?P<name>[^/]+)/(?P=name)_(?P<role>sharp|blur)\.png",
+        r"dataset[^/]*/(?P<split>train|val|test)/(?P<scene>[^/]+)/(?P<name>[^/]+)/(?P=name)_(?P<role>sharp|blur)\.png",
         BLURRED_SHARP,
     )
-    below = r"(?P<split>train|test)/(?P<scene>[^/]+)/(?P<name>[^/]+)/(?P=name)\.png"
+    below = r"(?P<split>train|val|test)/(?P<scene>[^/]+)/(?P<name>[^/]+)/(?P=name)\.png"
     masks = place(rf"masks[^/]*/{below}", MASK_ROLE)
     expected = "dataset/{train,test}/sNN/NN/NN_{sharp,blur}.png and masks/{train,test}/sNN/NN/NN.png"
     found = find_by_places(root, [pictures, masks] if options.masks is None else [pictures], "ReLoBlur", expected)
@@ -182,7 +186,10 @@ def _lmdb_keys(folder: Path) -> list[str]:
 
 
 def _key_parts(key: str) -> tuple[str, str]:
-    fits = re.fullmatch(r"(.+?)[-_/](\d+(?:_s\d+)?)", key)
+    if "/" in key.strip("/"):
+        scene, _, name = key.rpartition("/")
+        return scene, name
+    fits = re.fullmatch(r"(.+?)[-_](\d+(?:_s\d+)?)", key)
     return (fits[1], fits[2]) if fits else ("lmdb", key)
 
 
@@ -196,8 +203,7 @@ def _with_variant(root: Path, found: FoundPairs, options: LayoutOptions, variant
 
 
 def _in_split(found: FoundPairs, split: str) -> FoundPairs:
-    pairs = [PairFiles(p.scene, p.name, p.blurred, p.sharp, p.mask, split) for p in found.pairs]
-    return FoundPairs(pairs, found.left_out)
+    return FoundPairs([replace(pair, split=split) for pair in found.pairs], found.left_out)
 
 
 def _with_masks(found: FoundPairs, masks: Path) -> FoundPairs:
@@ -215,7 +221,7 @@ def _with_masks(found: FoundPairs, masks: Path) -> FoundPairs:
         mask = next((path for path in tried if path.is_file()), None)
         if mask is None:
             found.left_out.append(f"{pair.label}: imported without its mask: {tried[0]} is missing")
-        pairs.append(PairFiles(pair.scene, pair.name, pair.blurred, pair.sharp, mask, pair.split))
+        pairs.append(replace(pair, mask=mask))
     return FoundPairs(pairs, found.left_out)
 
 
@@ -282,6 +288,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             licence="CC BY 4.0, as its page states; verify before publishing",
             citation="S. Nah et al., NTIRE 2019 Challenge on Video Deblurring and Super-Resolution, CVPRW 2019",
         ),
+        "imagefolder": Layout(title="what export-dataset --format imagefolder wrote", find=find_imagefolder_pairs),
         "lmdb": Layout(title="LMDBs of BasicSR or NAFNet", find=find_lmdb_pairs),
     }
 )

@@ -85,16 +85,22 @@ def file_of(source: Path) -> Path:
     return _folder(source) / "data.mdb" if is_entry(source) else source
 
 
+def import_lmdb() -> Any:
+    """The module `lmdb`, or a `LocalblurError` that says what to install."""
+    try:
+        import lmdb
+    except ImportError as error:
+        raise LocalblurError("LMDB needs the lmdb extra: pip install 'localblur[lmdb]'") from error
+    return lmdb
+
+
 def open_lmdb(folder: Path) -> Any:
     """Open an LMDB for reading, a context manager; nothing is written beside it.
 
     Raises:
         LocalblurError: if it cannot be opened, or `lmdb` is not installed.
     """
-    try:
-        import lmdb
-    except ImportError as error:
-        raise LocalblurError("LMDB needs the lmdb extra: pip install 'localblur[lmdb]'") from error
+    lmdb = import_lmdb()
     try:
         return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
     except (lmdb.Error, OSError) as error:
