@@ -15,6 +15,7 @@ import bench_alignment
 import bench_capture
 import bench_capture_rate
 import bench_inference
+import bench_masks
 import bench_patches
 import click
 from machine import describe_machine
@@ -26,6 +27,7 @@ SECTIONS: dict[str, Callable[[int], Section]] = {
     "inference": bench_inference.run,
     "patches": bench_patches.run,
     "alignment": bench_alignment.run,
+    "masks": bench_masks.run,
     "capture": bench_capture.run,
     "capture-rate": bench_capture_rate.run,
 }
