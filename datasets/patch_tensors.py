@@ -1,7 +1,8 @@
 """Stored pixels of a patch as training wants them: turned, coded, planes in [0, 1]. Made for speed, checked for bits.
 
 The result equals `to_tensor(turn(to_coded(patch, encoding), way))` bit for bit; it comes several times faster because
-pixels are turned while they are still small integers, and because 16-bit linear light is coded through a table.
+pixels are turned while they are still small integers, and because linear light is coded, and exposure changed, through
+a table.
 """
 
 from functools import lru_cache
@@ -11,34 +12,45 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.datasets.images import check_encoding, srgb_encode, to_unit
+from localblur.datasets.augmentation import Change
+from localblur.datasets.images import check_encoding, srgb_encode, to_coded, to_linear
 from localblur.datasets.pair import binary_mask
 
 if TYPE_CHECKING:
     import torch
 
+UNCHANGED = Change()
 _QUARTER_TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 
 
-def picture_tensor(patch: npt.NDArray[Any], encoding: str, way: int = 0) -> "torch.Tensor":
+def picture_tensor(patch: npt.NDArray[Any], encoding: str, change: Change = UNCHANGED) -> "torch.Tensor":
     """A patch as float32 (3, p, p), sRGB-coded, in [0, 1].
 
     Args:
         patch: (p, p, 3), uint8 or uint16.
         encoding: how it is coded, `srgb` or `linear`.
-        way: 0..7, see `patch_choice.turn`.
+        change: how it is turned, its channels ordered and its exposure changed; noise is left to `add_noise`.
     """
     import torch
 
-    table = _table(patch.dtype.str, check_encoding(encoding))
-    planes = cv2.split(turned(patch, way))
+    plain = check_encoding(encoding) == "srgb" and change.gain == 1
+    table = _table(patch.dtype.str, encoding) if change.gain == 1 else _coded_values(patch.dtype, encoding, change.gain)
+    planes = cv2.split(turned(patch, change.way))
     result = np.empty((len(planes), *planes[0].shape), np.float32)
-    for plane, target in zip(planes, result, strict=True):
-        if encoding == "srgb":
-            np.multiply(plane, table[1], out=target)  # as `to_unit` does, and faster than looking up
+    for channel, target in zip(change.channels, result, strict=True):
+        if plain:
+            np.multiply(planes[channel], table[1], out=target)  # as `to_unit` does, and faster than looking up
         else:
-            np.take(table, plane, out=target, mode="clip")
+            np.take(table, planes[channel], out=target, mode="clip")
     return torch.from_numpy(result)
+
+
+def add_noise(picture: "torch.Tensor", sigma: float, random: np.random.Generator) -> "torch.Tensor":
+    """`picture` with Gaussian noise of standard deviation `sigma`, clipped to [0, 1]."""
+    import torch
+
+    noise = random.standard_normal(tuple(picture.shape), dtype=np.float32)
+    return (picture + sigma * torch.from_numpy(noise)).clamp_(0, 1)
 
 
 def mask_tensor(mask: npt.NDArray[np.uint8], way: int = 0) -> "torch.Tensor":
@@ -59,7 +71,10 @@ def turned(image: npt.NDArray[Any], way: int) -> npt.NDArray[Any]:
 
 @lru_cache(maxsize=4)
 def _table(dtype: str, encoding: str) -> npt.NDArray[np.float32]:
-    """The sRGB-coded value of every stored value."""
-    kind = np.dtype(dtype)
-    unit = to_unit(np.arange(np.iinfo(kind).max + 1, dtype=kind))
-    return srgb_encode(unit) if encoding == "linear" else unit
+    return _coded_values(np.dtype(dtype), encoding, 1.0)
+
+
+def _coded_values(kind: np.dtype[Any], encoding: str, gain: float) -> npt.NDArray[np.float32]:
+    """The sRGB-coded value of every stored value, with `gain` times its light."""
+    stored = np.arange(np.iinfo(kind).max + 1, dtype=kind)
+    return to_coded(stored, encoding) if gain == 1 else srgb_encode(gain * to_linear(stored, encoding))

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import Dataset
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.augmentation import Augmentation, draw_change
 from localblur.datasets.patch_choice import (
     Window,
     blurred_fraction,
@@ -25,7 +26,7 @@ from localblur.datasets.patch_choice import (
     centred_window,
     random_window,
 )
-from localblur.datasets.patch_tensors import mask_tensor, picture_tensor
+from localblur.datasets.patch_tensors import add_noise, mask_tensor, picture_tensor
 from localblur.datasets.store_reader import PairsFile, SceneEntry
 from localblur.datasets.store_schema import SPLITS
 
@@ -64,7 +65,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         blur_aware_probability: how often a patch is centred on a blurred pixel.
         min_blurred_fraction: share of a picture's area that must be blurred for that.
         seed: seed of everything random.
-        augment: mirror and rotate by multiples of 90 degrees, all eight ways equally often.
+        augment: what is changed at random; True mirrors and rotates by multiples of 90 degrees, False nothing.
         require_masks: refuse pairs without a mask instead of giving zeros.
         weights: one number per file, its share of the samples.
 
@@ -82,12 +83,13 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         blur_aware_probability: float = 0.5,
         min_blurred_fraction: float = MIN_BLURRED_FRACTION,
         seed: int = 0,
-        augment: bool = True,
+        augment: bool | Augmentation = True,
         require_masks: bool = False,
         weights: Sequence[float] | None = None,
     ) -> None:
         _check_options(split, patch_px, blur_aware_probability, min_blurred_fraction, seed)
-        self.patch_px, self.seed, self.augment = patch_px, seed, augment
+        self.patch_px, self.seed = patch_px, seed
+        self.augment = Augmentation(turn=augment) if isinstance(augment, bool) else augment
         self.blur_aware_probability, self.min_blurred_fraction = blur_aware_probability, min_blurred_fraction
         self._files = [PairsFile(Path(path)) for path in files]
         self._scenes: list[_Scene] = []
@@ -111,12 +113,13 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         pairs, scene, number = self._locate(self._choose(index, random))
         y, x, height, width = self._window(pairs, scene, number, random)
         blurred, sharp, mask = pairs.read_crop(scene, number, y, x, height, width)
-        way = int(random.integers(8)) if self.augment else 0
+        change = draw_change(self.augment, random)
         encoding = pairs.header.encoding
+        seen = picture_tensor(blurred, encoding, change)
         return {
-            "blurred": picture_tensor(blurred, encoding, way),
-            "sharp": picture_tensor(sharp, encoding, way),
-            "mask": torch.zeros(1, height, width) if mask is None else mask_tensor(mask, way),
+            "blurred": add_noise(seen, change.noise, random) if change.noise else seen,
+            "sharp": picture_tensor(sharp, encoding, change),
+            "mask": torch.zeros(1, height, width) if mask is None else mask_tensor(mask, change.way),
             "has_mask": torch.tensor(mask is not None),
         }
 

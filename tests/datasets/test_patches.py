@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.augmentation import Augmentation
 from localblur.datasets.hdf5 import LIBVER
 from localblur.datasets.images import srgb_encode
 from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
@@ -396,3 +397,17 @@ def test_every_pair_of_many_scenes_is_reached_once(tmp_path, make_pair, make_fil
     dataset = PatchDataset([path], patch_px=8, augment=False)
     found = Counter(dataset[index]["blurred"].numpy().tobytes() for index in range(len(dataset)))
     assert len(dataset) == len(found) == 8
+
+
+def test_augmentation_changes_both_pictures_alike_but_noise_the_blurred_one_alone(tmp_path, make_file):
+    pair = coordinates_pair(size=(40, 40))
+    pair.sharp[...] = pair.blurred
+    path = make_file(tmp_path / "a.h5", {"train": [pair]})
+    both = Augmentation(channel_order=True, exposure_stops=0.5)
+    dataset = PatchDataset([path], patch_px=40, augment=both)
+    assert_same(dataset[5], dataset[5])
+    for index in range(6):
+        assert torch.equal(dataset[index]["blurred"], dataset[index]["sharp"])
+    noisy = PatchDataset([path], patch_px=40, augment=both.model_copy(update={"noise": 0.1}))
+    assert_same(noisy[3], noisy[3])
+    assert not torch.equal(noisy[3]["blurred"], noisy[3]["sharp"])
