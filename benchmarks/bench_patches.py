@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from measure import Measured, Row, Section, Variant, side_by_side
 from patch_stores import (
+    HAS_ZARR,
     HEIGHT,
     PAIRS,
     PATCH_PX,
@@ -88,12 +89,13 @@ def run(rounds: int) -> Section:
             if c in ("gzip", "bitshuffle-lz4")
         ]
         others = [
-            Variant(name="three PNGs, Pillow", prepare=from_png_reference, arguments=(folder,), units=units),
-            Variant(name="three PNGs, OpenCV", prepare=from_png_opencv, arguments=(folder,), units=units),
+            Variant(name="three PNGs, Pillow's", prepare=from_png_reference, arguments=(folder,), units=units),
+            Variant(name="three PNGs, OpenCV's", prepare=from_png_opencv, arguments=(folder,), units=units),
             Variant(name="LMDB of 512 px PNG crops", prepare=from_crops_lmdb, arguments=(folder,), units=units),
-            Variant(name="zarr 3, blosc-zstd", prepare=from_zarr, arguments=(folder,), units=units),
             Variant(name="npy memmap", prepare=from_memmap, arguments=(folder, 40), units=units * 40),
         ]
+        if HAS_ZARR:
+            others.append(Variant(name="zarr 3, blosc-zstd", prepare=from_zarr, arguments=(folder,), units=units))
         measured = {found.name: found for found in side_by_side(*own, *whole, *others, rounds=rounds)}
         sizes = {path.name: size_mb(path) / PAIRS for path in sorted(folder.iterdir())}
     readers = [found for found in measured.values() if not found.name.startswith("PatchDataset")]
@@ -112,8 +114,10 @@ def rows(measured: dict[str, Measured]) -> list[Row]:
     """Every pairs file against the reference reader, the default and the fast one against the others."""
     table = []
     for compression, note in REMARKS.items():
-        table.append(row("three PNGs", measured, f"pairs file, {compression}", "three PNGs, Pillow", note))
-    for other in ("three PNGs, OpenCV", "LMDB of 512 px PNG crops", "zarr 3, blosc-zstd", "npy memmap"):
+        table.append(row("three PNGs", measured, f"pairs file, {compression}", "three PNGs, Pillow's", note))
+    table.append(row("three PNGs", measured, "pairs file, gzip", "three PNGs, OpenCV's", "default"))
+    others = ("three PNGs, OpenCV's", "LMDB of 512 px PNG crops", "zarr 3, blosc-zstd", "npy memmap")
+    for other in (name for name in others if name in measured):
         table.append(row(other.split(",")[0], measured, "pairs file, bitshuffle-lz4", other, ""))
     for compression in ("gzip", "bitshuffle-lz4"):
         ours, bare = f"PatchDataset, {compression}", f"pairs file, {compression}"
