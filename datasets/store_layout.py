@@ -9,11 +9,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from localblur.datasets.compression import Compression, compression_of, filter_options
+from localblur.datasets.compression import CHUNK_PX, Compression, compression_of, filter_options
 from localblur.datasets.packing import put_row
 from localblur.datasets.pair import Pair
 from localblur.datasets.store_schema import (
-    CHUNK_PX,
     FORMAT,
     PAIR_ROW,
     SCHEMA_VERSION,
@@ -96,7 +95,8 @@ def put_mask(group: Any, row: int, mask: npt.NDArray[np.uint8]) -> None:
 
 def room_for(height: int, width: int, dtype: np.dtype[Any]) -> int:
     """Bytes that one pair can take at most, compressed or not: whole chunks, and room for what HDF5 adds."""
-    padded = -(-height // CHUNK_PX) * CHUNK_PX * -(-width // CHUNK_PX) * CHUNK_PX
+    chunk = max(CHUNK_PX.values())
+    padded = -(-height // chunk) * chunk * -(-width // chunk) * chunk
     return int(padded * (6 * dtype.itemsize + 1) * 1.01) + METADATA_BYTES
 
 
@@ -151,7 +151,7 @@ def _create_images(
         (count, *shape),
         dtype,
         maxshape=(None, *shape),
-        chunks=(1, min(CHUNK_PX, height), min(CHUNK_PX, width), *shape[2:]),
+        chunks=(1, *(min(CHUNK_PX[compression], side) for side in (height, width)), *shape[2:]),
         compression=name_or_number,
         compression_opts=options,
         shuffle=compression in ("gzip", "lzf") and np.dtype(dtype).itemsize > 1,  # 16 bit: smaller, gzip twice as fast

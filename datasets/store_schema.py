@@ -4,8 +4,8 @@
                           settings (JSON), mask_settings (JSON, absent until `mask-dataset` ran),
                           edits_folded (JSON, absent until `fold-edits` ran: which journal, how many of its lines)
     /scenes/<scene>       attrs: split; one image size per scene
-      blurred, sharp      (N, H, W, 3) u1 or u2, chunks (1, 128, 128, 3)
-      mask                (N, H, W) u1, chunks (1, 128, 128); absent until made
+      blurred, sharp      (N, H, W, 3) u1 or u2, chunks (1, c, c, 3), c as in `compression.CHUNK_PX`
+      mask                (N, H, W) u1, chunks (1, c, c); absent until made
       blur_cells          (N, ceil(H/16), ceil(W/16)) u1; absent until masks are made
       thumbnails          (N, h, w, 3) u1, the blurred picture, sRGB-coded, long side 256 (never enlarged)
       pairs               (N,) compound, see `PAIR_ROW`; `masked` is 0 none, 1 by a method, 2 mended by a person
@@ -38,7 +38,6 @@ FORMAT = "localblur-pairs"
 SCHEMA_VERSION = 1
 SPLITS = ("train", "val", "test")
 
-CHUNK_PX = 128
 CELL_PX = 16
 THUMBNAIL_PX = 256
 

@@ -219,11 +219,11 @@ def test_the_file_is_laid_out_as_the_schema_says(tmp_path, make_pair, make_file)
         assert scene.attrs["split"] == "train"
         shapes = {name: (data.shape, data.dtype.str, data.chunks) for name, data in scene.items() if name != "pairs"}
         assert shapes == {
-            "blurred": ((3, 260, 300, 3), "|u1", (1, 128, 128, 3)),
-            "sharp": ((3, 260, 300, 3), "|u1", (1, 128, 128, 3)),
-            "mask": ((3, 260, 300), "|u1", (1, 128, 128)),
+            "blurred": ((3, 260, 300, 3), "|u1", (1, 64, 64, 3)),
+            "sharp": ((3, 260, 300, 3), "|u1", (1, 64, 64, 3)),
+            "mask": ((3, 260, 300), "|u1", (1, 64, 64)),
             "blur_cells": ((3, 17, 19), "|u1", (1, 17, 19)),
-            "thumbnails": ((3, 222, 256, 3), "|u1", (1, 128, 128, 3)),
+            "thumbnails": ((3, 222, 256, 3), "|u1", (1, 64, 64, 3)),
         }
         assert (scene["blurred"].compression, scene["blurred"].compression_opts) == ("gzip", 1)
         assert scene["pairs"].dtype == PAIR_ROW
