@@ -22,20 +22,29 @@ class RestorationNetwork(nn.Module):
     """Base of all networks: `forward` takes (B, 3, H, W), sRGB-coded in [0, 1], and returns `Restored`.
 
     Attributes:
-        size_multiple: H and W must be multiples of this; callers pad (`localblur.training.inference`).
+        size_multiple: H and W must be multiples of this; callers pad (`localblur.training.inference`). Windows of a
+            large image begin at its multiples.
+        pads_itself: `forward` takes any size and pads as published; only windows need `size_multiple` then.
+        global_statistics: some layer averages over the whole image, so that windows give another result than the image
+            at once, whatever their margin.
+        margin_px: context a window needs on each side before more of it changes the result by less than a level of 255.
     """
 
     size_multiple: int = 1
+    pads_itself: bool = False
+    global_statistics: bool = False
+    margin_px: int = 64
 
     def forward(self, image: torch.Tensor) -> Restored:
         raise TypeError(f"{type(self).__name__} must define forward")
 
     def check_size(self, image: torch.Tensor) -> None:
         """Raise a ValueError unless `image` is (B, 3, H, W) with H and W multiples of `size_multiple`."""
+        multiple = 1 if self.pads_itself else self.size_multiple
         height, width = image.shape[-2:]
-        if image.ndim != 4 or image.shape[1] != 3 or height % self.size_multiple or width % self.size_multiple:
+        if image.ndim != 4 or image.shape[1] != 3 or height % multiple or width % multiple:
             raise ValueError(
-                f"{type(self).__name__} needs (B, 3, H, W) with H and W multiples of {self.size_multiple},"
+                f"{type(self).__name__} needs (B, 3, H, W) with H and W multiples of {multiple},"
                 f" got {tuple(image.shape)}; pad the image first"
             )
 

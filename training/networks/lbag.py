@@ -20,6 +20,9 @@ class LBAGOptions(Settings):
         num_res: residual blocks per scale and direction.
         clamp_gate: smallest value of a gate. The published 0.1 lets a tenth of the residual through everywhere, in
             training and at test; 0 switches the clamp off.
+        gates_before_clamp: return the gates as they are before the clamp; the residual is clamped in any case. Where a
+            clamped gate stands on its bound it has no gradient: a pixel once taken for sharp can never be corrected.
+            Not as published, and better for training.
         multiscale_gate: gates at all three scales; otherwise only at full size.
         dropout: channel dropout on the fused skip features, in training only.
         identity_start: begin training with a residual of zero instead of a random one, which in a run of a few minutes
@@ -29,6 +32,7 @@ class LBAGOptions(Settings):
     width: int = Field(default=32, ge=8, multiple_of=4)
     num_res: int = Field(default=20, ge=1)
     clamp_gate: float = Field(default=0.1, ge=0, lt=1)
+    gates_before_clamp: bool = False
     multiscale_gate: bool = True
     dropout: float = Field(default=0.1, ge=0, lt=1)
     identity_start: bool = False
@@ -49,6 +53,7 @@ class LBAG(MIMOTrunk):
     def __init__(self, options: LBAGOptions) -> None:
         super().__init__(width=options.width, num_res=options.num_res, head_channels=4, dropout=options.dropout)
         self.clamp_gate = options.clamp_gate
+        self.gates_before_clamp = options.gates_before_clamp
         self.multiscale_gate = options.multiscale_gate
         if options.identity_start:
             for head in (self.ConvsOut[0], self.ConvsOut[1], self.feat_extract[5]):
@@ -63,9 +68,8 @@ class LBAG(MIMOTrunk):
             residual = head[:, 1:]
             if self.multiscale_gate or scale == len(heads) - 1:
                 gate = torch.sigmoid(head[:, :1])
-                if self.clamp_gate > 0:
-                    gate = gate.clamp_min(self.clamp_gate)
-                gates.append(gate)
-                residual = residual * gate
+                applied = gate.clamp_min(self.clamp_gate) if self.clamp_gate > 0 else gate
+                gates.append(gate if self.gates_before_clamp else applied)
+                residual = residual * applied
             images.append(scaled + residual)
         return Restored(images, gates)
