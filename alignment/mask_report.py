@@ -2,61 +2,121 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol
 
 import click
 import numpy as np
 
 from localblur.alignment.mask_compare import Comparison
+from localblur.alignment.mask_import import Imported
 from localblur.alignment.mask_tasks import Masked, MaskOutcome
 from localblur.common.files import write_text
 
+TABLE = "mask_confidence.csv"
 COLUMNS = ("scene", "pair", "blurred_share", "confidence", "doubtful")
 SHOWN = 10
 
 
-def confidence_path(output: Path) -> Path:
-    """Where the table lies: in a folder of masks, beside a pairs file."""
-    return output / "mask_confidence.csv" if output.is_dir() else output.with_name(f"{output.name}.mask_confidence.csv")
+class Doubtful(Protocol):
+    """A mask of little confidence, and the share of the picture that it covers."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def share(self) -> float: ...
 
 
-def write_confidence(path: Path, made: Sequence[MaskOutcome], doubtful_below: float) -> None:
-    """Write the table; rows of pairs whose masks were kept stay as an earlier run left them."""
-    rows = _earlier_rows(path)
-    for outcome in made:
-        doubtful = "yes" if outcome.confidence < doubtful_below else "no"
-        values = f"{outcome.share:.4f}", f"{outcome.confidence:.3f}", doubtful
-        rows[outcome.scene, outcome.name] = (outcome.scene, outcome.name, *values)
+class ConfidenceTable:
+    """The table beside the masks of a folder, `mask_confidence.csv`; a context manager while masks are made.
+
+    Every mask gets its line at once, so a kill costs no lines; a good end sorts them. Lines of masks that are made
+    again are replaced.
+
+    Args:
+        folder: of the masks.
+        doubtful_below: limit of the last column.
+    """
+
+    def __init__(self, folder: Path, doubtful_below: float) -> None:
+        self.path, self._below = folder / TABLE, doubtful_below
+        self._rows = _earlier_rows(self.path)
+
+    def __enter__(self) -> "ConfidenceTable":
+        self._write()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._write()
+
+    def knows(self, scene: str, name: str) -> bool:
+        """Whether there is a line for the mask of a pair."""
+        return (scene, name) in self._rows
+
+    def keep(self, keys: set[tuple[str, str]]) -> None:
+        """Forget all lines but those of these scenes and pairs."""
+        self._rows = {key: row for key, row in self._rows.items() if key in keys}
+
+    def add(self, outcome: MaskOutcome) -> None:
+        """Append the line of a mask that was made."""
+        doubtful = "yes" if outcome.confidence < self._below else "no"
+        row = (outcome.scene, outcome.name, f"{outcome.share:.4f}", f"{outcome.confidence:.3f}", doubtful)
+        self._rows[outcome.scene, outcome.name] = row
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_csv_text([row]))
+
+    def _write(self) -> None:
+        write_text(self.path, _csv_text([COLUMNS, *(self._rows[key] for key in sorted(self._rows))]))
+
+
+def _csv_text(rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows[key] for key in sorted(rows))
-    write_text(path, text.getvalue())
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _earlier_rows(path: Path) -> dict[tuple[str, str], tuple[str, ...]]:
-    """Rows of an existing table; none if it is missing or something else."""
+    """Rows of an existing table; none if it is missing or something else. A line that a kill cut off is left out."""
     if not path.is_file():
         return {}
-    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8", errors="replace"))))
+    whole = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")[0]
+    rows = list(csv.reader(io.StringIO(whole)))
     if not rows or tuple(rows[0]) != COLUMNS:
         return {}
     return {(row[0], row[1]): tuple(row) for row in rows[1:] if len(row) == len(COLUMNS)}
 
 
-def tell_run(done: Masked, output: Path, doubtful_below: float) -> None:
-    """What was made, which masks are worth a look, and, on standard error, what was left out."""
+def tell_run(done: Masked, output: Path, doubtful: Sequence[Doubtful], doubtful_below: float) -> None:
+    """What was made, which masks are worth a look, the worst first, and, on standard error, what was left out."""
     share = f", blurred area {100 * np.median(done.shares):.1f} % (median)" if done.shares else ""
     kept = f", {done.kept} kept" if done.kept else ""
     click.echo(f"{output}: {len(done.made)} masks made{kept}{share}")
-    doubtful = done.doubtful(doubtful_below)
     if doubtful:
-        table = confidence_path(output)
-        click.echo(f"{len(doubtful)} doubtful (confidence below {doubtful_below:g}), all listed in {table}:")
-        for outcome in doubtful[:SHOWN]:
-            click.echo(f"  {outcome.label}: confidence {outcome.confidence:.2f}, blurred {100 * outcome.share:.1f} %")
+        table = f"all listed in {output / TABLE}" if output.is_dir() else "view-dataset sorts by mask_confidence"
+        click.echo(f"{len(doubtful)} doubtful (confidence below {doubtful_below:g}), {table}:")
+        for found in doubtful[:SHOWN]:
+            click.echo(f"  {found.label}: confidence {found.confidence:.2f}, blurred {100 * found.share:.1f} %")
     _tell_failures("left out", done.failures)
+
+
+def tell_import(done: Imported, path: Path) -> bool:
+    """What was taken over and, on standard error, what was not; returns whether a pair is without its mask."""
+    kept = f", {done.kept} kept" if done.kept else ""
+    unused = f", {done.unused} of that set fit no pair" if done.unused else ""
+    area = f"blurred area {100 * np.median(done.shares):.1f} % (median)"
+    click.echo(f"{path}: {len(done.shares)} masks taken over{kept}{unused}, {area}")
+    if done.missing:
+        named = ", ".join(done.missing[:SHOWN]) + (", ..." if len(done.missing) > SHOWN else "")
+        click.echo(f"no mask for {len(done.missing)} pairs: {named}", err=True)
+    _tell_failures("left out", done.failures)
+    return bool(done.missing or done.failures)
 
 
 def tell_comparison(compared: Comparison, limit: float | None) -> bool:

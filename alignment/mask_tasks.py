@@ -26,8 +26,6 @@ from localblur.datasets.store_masks import write_mask_part
 
 PAIRS_PER_TASK = 8
 
-Mask = npt.NDArray[np.uint8]
-
 
 @dataclass(frozen=True)
 class MaskOutcome:
@@ -75,7 +73,7 @@ class MaskScene(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
     def read(self, index: int) -> PairLevels: ...
-    def write(self, index: int, mask: Mask) -> Path: ...
+    def write(self, index: int, result: MaskResult) -> Path: ...
     def __hash__(self) -> int: ...
 
 
@@ -98,9 +96,9 @@ class StoredScene:
         valid[y0:y1, x0:x1] = True
         return coded_levels(pair.blurred, pair.sharp, pairs.header.encoding, valid)
 
-    def write(self, index: int, mask: Mask) -> Path:
+    def write(self, index: int, result: MaskResult) -> Path:
         """Leave the mask as a part, for `MasksWriter.fold`."""
-        return write_mask_part(self.parts, self.scene, self.names[index], mask)
+        return write_mask_part(self.parts, self.scene, self.names[index], result.mask, result.confidence)
 
 
 @dataclass(frozen=True)
@@ -130,9 +128,9 @@ class FolderScene:
         """Where the mask of pair `index` goes."""
         return self.output / self.scene / f"{self.names[index]}.png"
 
-    def write(self, index: int, mask: Mask) -> Path:
+    def write(self, index: int, result: MaskResult) -> Path:
         """Write the mask as PNG."""
-        write_image(self.mask_path(index), mask)
+        write_image(self.mask_path(index), result.mask)
         return self.mask_path(index)
 
 
@@ -160,7 +158,7 @@ def run_mask_task(task: MaskTask) -> list[MaskOutcome]:
         name = task.scene.names[index]
         try:
             result = mask_in_scene(task.scene, index, task.settings)
-            written = task.scene.write(index, result.mask)
+            written = task.scene.write(index, result)
         except LocalblurError as error:
             outcomes.append(MaskOutcome(task.scene.scene, name, failure=" ".join(str(error).split())))
         else:

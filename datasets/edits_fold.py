@@ -28,6 +28,7 @@ from localblur.datasets.hdf5 import LIBVER, publish, reserved, writing
 from localblur.datasets.pair import PairInfo
 from localblur.datasets.store_copy import current_row
 from localblur.datasets.store_layout import METADATA_BYTES, put_mask, room_for
+from localblur.datasets.store_masks import put_confidence
 from localblur.datasets.store_reader import PairsFile
 
 COPY = "copy.h5"
@@ -111,6 +112,8 @@ def _put(file: Any, copy: Path, pairs: PairsFile, scene: str, index: int, edit: 
             if mask is not None:
                 put_mask(group, row, mask)
         group["pairs"][row] = current_row(pairs, scene, index)
+        if edit.mask is not None:
+            put_confidence(group, row, None)
         file.flush()
 
 

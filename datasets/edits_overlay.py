@@ -12,6 +12,7 @@ import numpy.typing as npt
 from localblur.common.errors import LocalblurError
 from localblur.datasets.edits import Edit, edits_folder
 from localblur.datasets.images import read_channels
+from localblur.datasets.mask_confidence import with_confidence
 from localblur.datasets.pair import PairInfo, Verdict
 from localblur.datasets.store_schema import REASONS_BYTES, blur_cells, crc32
 
@@ -102,6 +103,8 @@ class EditsOverlay:
             info = replace(info, verdict=edit.verdict, decided_by=edit.decided_by)
         if edit.note is not None:
             info = replace(info, reasons=with_note(info.reasons, edit.note))
+        if edit.mask is not None:
+            info = replace(info, quality=with_confidence(info.quality, None))
         return info
 
     def mask(self, scene: str, name: str, height: int, width: int) -> Mask | None:

@@ -8,6 +8,7 @@ in return the pairs are safe, readers keep reading meanwhile, and an interrupted
 import json
 import logging
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,9 +22,11 @@ from localblur.common.files import ensure_space
 from localblur.datasets import parts as parts_files
 from localblur.datasets.edits import edits_path
 from localblur.datasets.hdf5 import LIBVER, publish, reserved, writing
+from localblur.datasets.mask_confidence import with_confidence
 from localblur.datasets.parts import read_arrays, write_arrays
 from localblur.datasets.store_layout import METADATA_BYTES, put_mask, room_for
 from localblur.datasets.store_reader import PairsFile
+from localblur.datasets.store_schema import QUALITY_BYTES, decode_quality, encode_quality, text
 
 logger = logging.getLogger(__name__)
 
@@ -35,18 +38,34 @@ def masks_folder(path: Path) -> Path:
     return path.with_name(path.name + ".masks")
 
 
-def write_mask_part(folder: Path, scene: str, name: str, mask: npt.NDArray[np.uint8]) -> Path:
-    """Write a finished mask into `folder` (see `masks_folder`) atomically; usable from worker processes."""
+@dataclass(frozen=True)
+class MaskPart:
+    """A finished mask: scene and name of its pair, uint8 (H, W), and its confidence, None where it has none."""
+
+    scene: str
+    name: str
+    mask: npt.NDArray[np.uint8]
+    confidence: float | None
+
+
+def write_mask_part(
+    folder: Path, scene: str, name: str, mask: npt.NDArray[np.uint8], confidence: float | None = None
+) -> Path:
+    """Write a finished mask into `folder` (see `masks_folder`) atomically; usable from worker processes.
+
+    `confidence`, 0..1, is kept among the pair's quality measures, see `mask_confidence`.
+    """
     path = parts_files.part_path(folder, scene, name)
-    write_arrays(path, {"mask": mask}, {"scene": scene, "name": name})
+    write_arrays(path, {"mask": mask}, {"scene": scene, "name": name, "confidence": confidence})
     return path
 
 
 class MasksWriter:
     """Collects masks for the pairs of a file and puts them all in at a good end; a context manager.
 
-    On an exception or a kill the file keeps what it held; the same call continues, `finished` says what is done. Pairs
-    that get no mask keep theirs; masks in the edits journal go on to outrank stored ones.
+    Without a single mask the file is left as it is. On an exception or a kill the file keeps what it held; the same
+    call continues, `finished` says what is done. Pairs that get no mask keep theirs; masks in the edits journal go on
+    to outrank stored ones.
 
     Args:
         path: the pairs file.
@@ -89,25 +108,25 @@ class MasksWriter:
         if kind is None:
             self._finish()
 
-    def add(self, scene: str, name: str, mask: npt.NDArray[np.uint8]) -> None:
-        """Give a pair its soft mask, uint8 (H, W).
+    def add(self, scene: str, name: str, mask: npt.NDArray[np.uint8], confidence: float | None = None) -> None:
+        """Give a pair its soft mask, uint8 (H, W), and the confidence it deserves, 0..1, if that is known.
 
         Raises:
             LocalblurError: if there is no such pair, or the mask has another size or type.
         """
         self._check(scene, name, mask)
-        write_mask_part(self.folder, scene, name, mask)
+        write_mask_part(self.folder, scene, name, mask, confidence)
         self.finished.add((scene, name))
 
     def fold(self, part: Path) -> None:
         """Take a mask that a worker wrote with `write_mask_part`; a part that does not fit is removed."""
         try:
-            scene, name, mask = _read_mask_part(part)
-            self._check(scene, name, mask)
+            found = _read_mask_part(part)
+            self._check(found.scene, found.name, found.mask)
         except LocalblurError:
             part.unlink(missing_ok=True)
             raise
-        self.finished.add((scene, name))
+        self.finished.add((found.scene, found.name))
 
     def _check(self, scene: str, name: str, mask: npt.NDArray[np.uint8]) -> None:
         if (scene, name) not in self._indices:
@@ -119,6 +138,9 @@ class MasksWriter:
             )
 
     def _finish(self) -> None:
+        if not self.finished:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
         copy = self.folder / COPY
         with writing(self.path):
             shutil.copyfile(self.path, copy)
@@ -142,15 +164,33 @@ class MasksWriter:
 
     def _fold(self, file: Any, copy: Path, scene: str, name: str) -> None:
         row = int(self._pairs.stored_rows(scene)[self._indices[scene, name]])
-        mask = _read_mask_part(parts_files.part_path(self.folder, scene, name))[2]
-        with reserved(file, copy, room_for(mask.shape[0], mask.shape[1], mask.dtype)):
-            put_mask(file["scenes"][scene], row, mask)
+        part = _read_mask_part(parts_files.part_path(self.folder, scene, name))
+        with reserved(file, copy, room_for(part.mask.shape[0], part.mask.shape[1], part.mask.dtype)):
+            put_mask(file["scenes"][scene], row, part.mask)
+            put_confidence(file["scenes"][scene], row, part.confidence)
             file.flush()
 
 
-def _read_mask_part(part: Path) -> tuple[str, str, npt.NDArray[np.uint8]]:
+def put_confidence(group: Any, row: int, confidence: float | None) -> None:
+    """Note the confidence of a new mask among the quality measures of the pair at `row`; None removes the old one's."""
+    encoded = group["pairs"][row]
+    quality = encode_quality(with_confidence(decode_quality(text(encoded["quality"])), confidence)).encode()
+    if len(quality) > QUALITY_BYTES:
+        logger.warning("%s: no room for the confidence of a mask among the measures of row %d", group.name, row)
+        return
+    encoded["quality"] = quality
+    group["pairs"][row] = encoded
+
+
+def _read_mask_part(part: Path) -> MaskPart:
     arrays, content = read_arrays(part)
     try:
-        return str(content["scene"]), str(content["name"]), arrays["mask"]
-    except KeyError as error:
-        raise LocalblurError(f"part {part} makes no sense: it has no {error}") from error
+        confidence = content["confidence"]
+        return MaskPart(
+            str(content["scene"]),
+            str(content["name"]),
+            arrays["mask"],
+            None if confidence is None else float(confidence),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise LocalblurError(f"part {part} makes no sense: {error}") from error

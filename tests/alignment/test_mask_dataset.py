@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from localblur.alignment.blur_masks import MaskSettings, pair_mask
-from localblur.alignment.mask_dataset import main, mask_pairs_file
+from localblur.alignment.mask_dataset import main
+from localblur.alignment.mask_run import mask_pairs_file
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_plane, srgb_decode, write_image
 from localblur.datasets.pair import Pair, PairInfo, binary_mask
@@ -181,17 +182,31 @@ def test_every_mask_has_its_confidence_in_a_table_and_doubtful_ones_are_named(tm
     assert result.stdout.count("confidence 0.") == len(doubtful)
 
 
-def test_the_table_beside_a_pairs_file_keeps_rows_of_kept_masks(tmp_path, rng):
+@pytest.mark.parametrize("torn", ["s,00,0.1000,0.900,yes\ns,01,0.2", "s,00,0.1000,0.900,yes\ns,01,0.2000,0.800,n"])
+def test_a_mask_whose_line_a_kill_cut_off_is_made_again(tmp_path, folder, torn):
+    run(folder, "-o", tmp_path / "out")
+    table, mask = tmp_path / "out" / "mask_confidence.csv", tmp_path / "out" / "s" / "01.png"
+    before = mask.stat().st_mtime_ns
+    table.write_text(f"scene,pair,blurred_share,confidence,doubtful\n{torn}")
+    assert "1 masks made, 1 kept" in run(folder, "-o", tmp_path / "out").stdout
+    assert mask.stat().st_mtime_ns > before
+    rows = table.read_text().splitlines()
+    assert rows[1] == "s,00,0.1000,0.900,yes"
+    assert rows[2].startswith("s,01,")
+    assert len(rows) == 3
+
+
+def test_confidences_are_measures_of_the_pairs_and_the_doubtful_are_named_from_the_file(tmp_path, rng):
     path = tmp_path / "x.h5"
-    write_pairs(path, rng, 2)
-    (tmp_path / "x.h5.mask_confidence.csv").write_text(
-        "scene,pair,blurred_share,confidence,doubtful\nold,07,0.1000,0.500,yes\ns,00,0.0000,0.000,yes\n"
-    )
-    assert run(path).exit_code == 0
-    rows = (tmp_path / "x.h5.mask_confidence.csv").read_text().splitlines()
-    assert "old,07,0.1000,0.500,yes" in rows
-    assert [row.split(",")[1] for row in rows[1:]] == ["07", "00", "01"]
-    assert "s,00,0.0000,0.000,yes" not in rows
+    write_pairs(path, rng, 3, masked=(2,))
+    result = run(path, "--set", "doubtful_below=1")
+    assert result.exit_code == 0
+    with PairsFile(path) as pairs:
+        found = [info.quality.get("mask_confidence") for info in pairs.info("s")]
+    assert all(0 < value <= 1 for value in found[:2])
+    assert found[2] is None
+    assert result.stdout.count("confidence 0.") == sum(value < 1 for value in found[:2])
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_method_is_stored_and_what_it_needs_is_told(tmp_path, rng):
