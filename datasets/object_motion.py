@@ -35,6 +35,7 @@ class MovingObject:
     Attributes:
         sprite: premultiplied linear RGBA, float32, shape (h, w, 4); its centre moves along the path.
         path: where its centre is.
+        growth: rate of its apparent size, 1/ms: exp(growth * time) times the sprite's at time 0, as it comes nearer.
 
     Raises:
         LocalblurError: if the sprite has another shape or is transparent everywhere.
@@ -42,6 +43,7 @@ class MovingObject:
 
     sprite: FloatArray
     path: MotionPath
+    growth: float = 0.0
 
     def __post_init__(self) -> None:
         if self.sprite.ndim != 3 or self.sprite.shape[2] != 4:
@@ -66,15 +68,17 @@ class MovingObject:
         return float(np.hypot(columns - (width - 1) / 2, rows - (height - 1) / 2).max())
 
     def travel_px(self, start_ms: float, end_ms: float) -> tuple[float, float]:
-        """(length travelled, largest of 32 steps) by the object's fastest point, rotation included."""
+        """(length travelled, largest of 32 steps) by the object's fastest point, rotation and growth included."""
         poses = self._poses(start_ms, end_ms)
-        steps = np.hypot(np.diff(poses[:, 0]), np.diff(poses[:, 1])) + self.radius_px * np.abs(np.diff(poses[:, 2]))
+        radius = self.radius_px * self._sizes(start_ms, end_ms)
+        steps = np.hypot(np.diff(poses[:, 0]), np.diff(poses[:, 1])) + np.abs(np.diff(radius))
+        steps += np.maximum(radius[:-1], radius[1:]) * np.abs(np.diff(poses[:, 2]))
         return float(steps.sum()), float(steps.max())
 
     def box(self, start_ms: float, end_ms: float, height: int, width: int) -> Box | None:
         """The part of the canvas the object can touch, None if it stays outside."""
         poses = self._poses(start_ms, end_ms)
-        reach = self.radius_px + 2
+        reach = self.radius_px * float(self._sizes(start_ms, end_ms).max()) + 2
         x0, y0 = np.floor(poses[:, :2].min(axis=0) - reach).astype(int)
         x1, y1 = np.ceil(poses[:, :2].max(axis=0) + reach).astype(int) + 1
         box = (max(0, int(y0)), max(0, int(x0)), min(height, int(y1)), min(width, int(x1)))
@@ -83,7 +87,8 @@ class MovingObject:
     def placed(self, time_ms: float, within: Box) -> tuple[Box, FloatArray] | None:
         """The sprite at an instant and the box of the canvas it falls on, None if outside `within`."""
         x, y, angle = self.path.pose(time_ms)
-        cosine, sine = math.cos(angle), math.sin(angle)
+        size = math.exp(self.growth * time_ms)
+        cosine, sine = size * math.cos(angle), size * math.sin(angle)
         turn = np.array([[cosine, -sine], [sine, cosine]])
         corners = self.corners @ turn.T
         x0, y0 = np.floor(corners.min(axis=0) + (x, y)).astype(int) - 1
@@ -102,6 +107,9 @@ class MovingObject:
 
     def _poses(self, start_ms: float, end_ms: float) -> npt.NDArray[np.float64]:
         return np.array([self.path.pose(float(t)) for t in np.linspace(start_ms, end_ms, _PATH_SAMPLES)])
+
+    def _sizes(self, start_ms: float, end_ms: float) -> npt.NDArray[np.float64]:
+        return np.asarray(np.exp(self.growth * np.linspace(start_ms, end_ms, _PATH_SAMPLES)), np.float64)
 
 
 @dataclass(frozen=True)
@@ -158,11 +166,18 @@ def integrate(
     end_ms: float,
     *,
     spacing_px: float = DEFAULT_SPACING_PX,
+    ends_covered: bool = False,
 ) -> Exposure:
     """Integrate objects (later ones in front) over an exposure in linear light.
 
     Sub-frames sit in the middle of equal slices of time, enough of them that no point moves further than `spacing_px`
     between two. With `end_ms == start_ms` this is an instant.
+
+    Args:
+        objects, height, width: what moves on a canvas of which size.
+        start_ms, end_ms: the exposure.
+        spacing_px: see above.
+        ends_covered: let the coverage reach to the very beginning and end, half a sub-frame further than the light.
 
     Raises:
         LocalblurError: if the exposure ends before it starts or the spacing is not positive.
@@ -178,7 +193,8 @@ def integrate(
         count = max(1, math.ceil((_PATH_SAMPLES - 1) * largest / spacing_px))
         times = start_ms + (np.arange(count) + 0.5) / count * (end_ms - start_ms)
         moving = [length > MOVING_PX for length, _ in travels]
-        patches.append(_integrate_group(members, moving, box, times))
+        ends = (start_ms, end_ms) if ends_covered else ()
+        patches.append(_integrate_group(members, moving, box, times, ends))
     return Exposure(tuple(patches))
 
 
@@ -233,36 +249,49 @@ def _touch(a: Box, b: Box) -> bool:
 
 
 def _integrate_group(
-    members: Sequence[MovingObject], moving: Sequence[bool], box: Box, times: npt.NDArray[np.float64]
+    members: Sequence[MovingObject],
+    moving: Sequence[bool],
+    box: Box,
+    times: npt.NDArray[np.float64],
+    only_covering: Sequence[float],
 ) -> Patch:
-    """Sum what is visible of each member at every instant, from the front to the back.
-
-    Compositing in this order only touches the sprites themselves and where two of them meet.
-    """
+    """Sum what is visible of each member at every instant; at `only_covering` instants only its alpha counts."""
     total = np.zeros((box[2] - box[0], box[3] - box[1], 4), np.float32)
     coverage = np.zeros(total.shape[:2], np.float32)
-    for time_ms in times:
-        in_front: list[tuple[Box, FloatArray]] = []
-        for member, moves in zip(reversed(members), reversed(moving), strict=True):
-            placed = member.placed(float(time_ms), box)
-            if placed is None:
-                continue
-            where, sprite = placed
-            alpha = cv2.extractChannel(sprite, 3)
-            for other, other_alpha in in_front:
-                _hide(sprite, where, other_alpha, other)
-            if in_front:
-                in_front.append((where, alpha))
-                alpha = cv2.extractChannel(sprite, 3)
-            elif len(members) > 1:
-                in_front.append((where, alpha))
+    for time_ms, lit in [*((float(t), True) for t in times), *((t, False) for t in only_covering)]:
+        for index, where, sprite, alpha in _visible(members, box, time_ms):
             rows, columns = _within(where, box)
-            cv2.accumulate(sprite, total[rows, columns])
-            if moves:
+            if lit:
+                cv2.accumulate(sprite, total[rows, columns])
+            if moving[index]:
                 seen = coverage[rows, columns]
                 cv2.max(seen, alpha, dst=seen)
     total /= np.float32(len(times))
     return Patch(box, total, np.clip(coverage, 0, 1))
+
+
+def _visible(
+    members: Sequence[MovingObject], box: Box, time_ms: float
+) -> Iterator[tuple[int, Box, FloatArray, FloatArray]]:
+    """What is seen of every member at an instant, from the front to the back: index, where, sprite and its alpha.
+
+    Compositing in this order only touches the sprites themselves and where two of them meet.
+    """
+    in_front: list[tuple[Box, FloatArray]] = []
+    for index in reversed(range(len(members))):
+        placed = members[index].placed(time_ms, box)
+        if placed is None:
+            continue
+        where, sprite = placed
+        alpha = cv2.extractChannel(sprite, 3)
+        for other, other_alpha in in_front:
+            _hide(sprite, where, other_alpha, other)
+        if in_front:
+            in_front.append((where, alpha))
+            alpha = cv2.extractChannel(sprite, 3)
+        elif len(members) > 1:
+            in_front.append((where, alpha))
+        yield index, where, sprite, alpha
 
 
 def _hide(sprite: FloatArray, where: Box, front_alpha: FloatArray, front: Box) -> None:
