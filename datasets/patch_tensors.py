@@ -15,6 +15,7 @@ import numpy.typing as npt
 from localblur.datasets.augmentation import Change
 from localblur.datasets.images import check_encoding, srgb_encode, to_coded, to_linear
 from localblur.datasets.pair import binary_mask
+from localblur.datasets.store_schema import StoreHeader
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +59,29 @@ def mask_tensor(mask: npt.NDArray[np.uint8], way: int = 0) -> "torch.Tensor":
     import torch
 
     return torch.from_numpy(binary_mask(turned(mask, way)).astype(np.float32)[None])
+
+
+def note_change(change: Change, header: StoreHeader, random: np.random.Generator) -> dict[str, "torch.Tensor"]:
+    """What `patch_batches.finish_batch` has to know of a sample, as tensors a loader can stack; noise gets a seed."""
+    import torch
+
+    return {
+        "way": torch.tensor(change.way),
+        "channels": torch.tensor(change.channels),
+        "gain": torch.tensor(change.gain, dtype=torch.float32),
+        "noise": torch.tensor(change.noise, dtype=torch.float32),
+        "noise_seed": torch.tensor(int(random.integers(1 << 62)) if change.noise else 0),
+        "linear": torch.tensor(header.encoding == "linear"),
+        "full_scale": torch.tensor((1 << header.bit_depth) - 1, dtype=torch.float32),
+    }
+
+
+def stored_tensor(patch: npt.NDArray[Any], wide: bool) -> "torch.Tensor":
+    """A patch as stored, (p, p, 3) or (p, p), as planes (C, p, p): uint8, or int32 if `wide`, which holds 16 bits."""
+    import torch
+
+    planes = patch[None] if patch.ndim == 2 else np.moveaxis(patch, 2, 0)
+    return torch.from_numpy(np.ascontiguousarray(planes, np.int32 if wide else np.uint8))
 
 
 def turned(image: npt.NDArray[Any], way: int) -> npt.NDArray[Any]:

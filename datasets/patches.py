@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ from localblur.datasets.patch_choice import (
     centred_window,
     random_window,
 )
-from localblur.datasets.patch_tensors import add_noise, mask_tensor, picture_tensor
+from localblur.datasets.patch_tensors import add_noise, mask_tensor, note_change, picture_tensor, stored_tensor
 from localblur.datasets.store_reader import PairsFile, SceneEntry
 from localblur.datasets.store_schema import SPLITS
 
@@ -68,6 +69,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         augment: what is changed at random; True mirrors and rotates by multiples of 90 degrees, False nothing.
         require_masks: refuse pairs without a mask instead of giving zeros.
         weights: one number per file, its share of the samples.
+        deferred: give patches as stored, and notes how to change them, for `patch_batches.finish_batch` to do on the
+            device that trains; the same samples come out.
 
     Raises:
         LocalblurError: if a file cannot be read, pictures are smaller than a patch, masks are missing though required,
@@ -86,12 +89,15 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         augment: bool | Augmentation = True,
         require_masks: bool = False,
         weights: Sequence[float] | None = None,
+        deferred: bool = False,
     ) -> None:
         _check_options(split, patch_px, blur_aware_probability, min_blurred_fraction, seed)
         self.patch_px, self.seed = patch_px, seed
         self.augment = Augmentation(turn=augment) if isinstance(augment, bool) else augment
         self.blur_aware_probability, self.min_blurred_fraction = blur_aware_probability, min_blurred_fraction
         self._files = [PairsFile(Path(path)) for path in files]
+        self._deferred = deferred
+        self._wide = any(pairs.header.bit_depth > 8 for pairs in self._files)
         self._scenes: list[_Scene] = []
         for number, pairs in enumerate(self._files):
             self._scenes += _usable(pairs, number, split, patch_px, require_masks)
@@ -114,12 +120,25 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         y, x, height, width = self._window(pairs, scene, number, random)
         blurred, sharp, mask = pairs.read_crop(scene, number, y, x, height, width)
         change = draw_change(self.augment, random)
+        if self._deferred:
+            return self._stored(blurred, sharp, mask) | note_change(change, pairs.header, random)
         encoding = pairs.header.encoding
         seen = picture_tensor(blurred, encoding, change)
         return {
             "blurred": add_noise(seen, change.noise, random) if change.noise else seen,
             "sharp": picture_tensor(sharp, encoding, change),
             "mask": torch.zeros(1, height, width) if mask is None else mask_tensor(mask, change.way),
+            "has_mask": torch.tensor(mask is not None),
+        }
+
+    def _stored(
+        self, blurred: npt.NDArray[Any], sharp: npt.NDArray[Any], mask: npt.NDArray[np.uint8] | None
+    ) -> dict[str, torch.Tensor]:
+        soft = np.zeros(blurred.shape[:2], np.uint8) if mask is None else mask
+        return {
+            "blurred": stored_tensor(blurred, self._wide),
+            "sharp": stored_tensor(sharp, self._wide),
+            "mask": stored_tensor(soft, False),
             "has_mask": torch.tensor(mask is not None),
         }
 
