@@ -20,9 +20,10 @@ def golden_weight(key: str, shape: tuple[int, ...], gain: float = 1.0) -> torch.
 
 
 def fill(module: nn.Module, gain: float = 1.0) -> nn.Module:
-    """Give `module` its closed-form weights and put it into evaluation mode; returns it."""
-    state = module.state_dict()
-    module.load_state_dict({key: golden_weight(key, tuple(value.shape), gain) for key, value in state.items()})
+    """Give `module` closed-form weights (running statistics stay 0 and 1) and put it into evaluation mode."""
+    with torch.no_grad():
+        for key, value in module.named_parameters():
+            value.copy_(golden_weight(key, tuple(value.shape), gain))
     return module.eval()
 
 
