@@ -20,11 +20,18 @@ from localblur.common.settings import load_settings
 from localblur.datasets.splits import DEFAULT_SPLIT
 from localblur.datasets.store_schema import COMPRESSIONS, Compression
 
+_SHOWN = 10
+
 
 @click.command(cls=Command)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @output_option("Pairs file to write (.h5).")
-@click.option("--masks", type=click.Choice(["pair", "none"]), help="Blur masks: from each pair (default), or none.")
+@click.option(
+    "--masks",
+    type=click.Choice(["sequence", "pair", "mog2", "none"]),
+    help="Blur masks: from each pair alone (default); from each pair and the background of its scene (sequence: better"
+    " for scenes of 4 pairs and more); by background subtraction (mog2); or none.",
+)
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for an HTML report.")
 @click.option(
     "--save-displacement",
@@ -83,11 +90,13 @@ def main(
     INPUT is a recording made by `capture`, or a folder with scenes/SCENE/NN_{blur,sharp}.png and, for a rig
     calibration, calibration/static/NN_{blur,sharp}.png. Without static pairs each pair is registered on its own.
 
-    Killed? Run the same command again: finished pairs are kept.
+    Masks that need whole scenes (sequence, mog2) follow when all pairs are aligned, in a copy of the output that then
+    replaces it. Killed? Run the same command again: whatever is finished is kept.
 
     \b
     Examples:
       align-dataset recording -o pairs.h5 --report report
+      align-dataset my_pairs -o pairs.h5 --masks sequence
       align-dataset my_pairs -o pairs.h5 --encoding linear --masks none
     """
     flags = {"masks": masks, "encoding": encoding, "store": store, "render.method": render}
@@ -113,13 +122,18 @@ def main(
         click.echo(f"rejected {label}: {reasons}")
     for label, cause in outcome.lost.items():
         click.echo(f"lost {label}: {cause}", err=True)
+    for failure in outcome.unmasked:
+        click.echo(f"no mask for {failure}", err=True)
     for note in outcome.notes:
         click.echo(note)
+    if outcome.doubtful:
+        named = ", ".join(outcome.doubtful[:_SHOWN]) + (", ..." if len(outcome.doubtful) > _SHOWN else "")
+        click.echo(f"{len(outcome.doubtful)} masks are doubtful, look at them with view-dataset: {named}")
     accepted = outcome.pairs - len(outcome.rejected)
     click.echo(f"{output}: {accepted} accepted, {len(outcome.rejected)} rejected, {len(outcome.lost)} lost")
     if outcome.report:
         click.echo(f"report: {outcome.report}")
-    if outcome.lost or len(outcome.rejected) > settings.quality.max_rejected * outcome.pairs:
+    if outcome.lost or outcome.unmasked or len(outcome.rejected) > settings.quality.max_rejected * outcome.pairs:
         click.get_current_context().exit(EXIT_LOSSES)
 
 
@@ -129,4 +143,4 @@ def _describe(plan: Plan, output: Path) -> None:
     for scene in plan.scenes:
         click.echo(f"  {scene} ({plan.splits[scene]}): {len(plan.pairs(scene))} pairs")
     total = sum(len(plan.pairs(scene)) for scene in plan.scenes)
-    click.echo(f"would write {total} pairs as {plan.storage} to {output}")
+    click.echo(f"would write {total} pairs as {plan.storage}, masks: {plan.settings.masks}, to {output}")

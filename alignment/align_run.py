@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from localblur.alignment.align_record import RunRecord
 from localblur.alignment.align_tasks import (
     AlignDatasetSettings,
     AlignTask,
@@ -16,10 +17,13 @@ from localblur.alignment.align_tasks import (
     run_align_task,
 )
 from localblur.alignment.inputs import PairInput, open_input
+from localblur.alignment.mask_run import add_masks
 from localblur.alignment.report import PAGE, ReportEntry, write_report
+from localblur.alignment.report_masks import show_masks
 from localblur.alignment.run_notes import run_notes
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress, open_executor, run_tasks
+from localblur.datasets.mask_confidence import MASK_CONFIDENCE
 from localblur.datasets.pair import Verdict
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader, assign_splits
 from localblur.datasets.store_schema import Compression, check_name
@@ -67,7 +71,8 @@ class Plan:
 class Outcome:
     """What is in the output, rejected pairs with their reasons, and pairs lost on the way with the cause.
 
-    `resumed` pairs were finished by an earlier run; `notes` say what the pairs show together.
+    `resumed` pairs were finished by an earlier run; `notes` say what the pairs show together; `unmasked` says which
+    pairs got no mask and why; `doubtful` are the pairs whose masks are worth a look, the worst first.
     """
 
     pairs: int
@@ -76,6 +81,8 @@ class Outcome:
     lost: dict[str, str] = field(default_factory=dict)
     report: Path | None = None
     notes: list[str] = field(default_factory=list)
+    unmasked: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
 
 
 def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str, seed: int) -> Plan:
@@ -86,6 +93,8 @@ def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str
     Raises:
         LocalblurError: for unusable inputs, inputs of one folder name, names that cannot be stored, or a bad split.
     """
+    if settings.masks != "none":  # so that what is stored names the method that was used
+        settings = settings.model_copy(update={"mask": settings.mask.model_copy(update={"method": settings.masks})})
     opened: dict[str, PairInput] = {}
     for path in inputs:
         source = open_input(path, settings.encoding, settings.alignment.radiometry)
@@ -122,7 +131,8 @@ def run_plan(
     overwrite: bool = False,
     compression: Compression = "gzip",
 ) -> Outcome:
-    """Align everything `plan` names into `output`; an interrupted run with the same plan is continued.
+    """Align everything `plan` names into `output`, make masks, report; a run with the same plan continues one that was
+    interrupted, at whatever moment.
 
     Raises:
         LocalblurError: if `output`, a report or a displacement field exists, an interrupted run had other inputs or
@@ -133,26 +143,56 @@ def run_plan(
         "report": str(report.resolve()) if report else None,
         "save_displacement": str(displacement.resolve()) if displacement else None,
     }
-    writer = PairsWriter(output, plan.header, overwrite=overwrite, compression=compression, identity=identity)
-    if writer.begins() and not overwrite:
-        _refuse_existing(plan, report, displacement)
-    with writer:
-        resumed = len(writer.finished)
-        with open_executor(workers, scheduler) as executor:
-            rigs = {name: model_rig(source, plan.settings, executor) for name, source in plan.inputs.items()}
-            writer.set_calibration({name: rig.content() for name, rig in rigs.items()})
-            tasks = _open_tasks(plan, rigs, writer, report, displacement)
-            lost = _align_all(tasks, writer, executor)
-        if not writer.finished:
-            raise LocalblurError(
-                f"none of the {len(lost)} pairs could be aligned; the first: {next(iter(lost.values()))}"
-            )
+    record = RunRecord(output, {**identity, "compression": compression, **plan.header.plain()})
+    lost = record.lost(overwrite=overwrite)
+    resumed = None
+    if lost is None:
+        writer = PairsWriter(output, plan.header, overwrite=overwrite, compression=compression, identity=identity)
+        if writer.begins() and not overwrite:
+            _refuse_existing(plan, report, displacement)
+        with writer:
+            resumed = len(writer.finished)
+            lost = _align_pairs(plan, writer, report, displacement, workers, scheduler)
+            if report is not None:
+                # what an earlier run reported; a page that is there tells that this run's is written
+                (report / PAGE).unlink(missing_ok=True)
+            record.begin(lost)
+    unmasked: list[str] = []
+    if plan.settings.masks in ("sequence", "mog2"):
+        unmasked = add_masks(output, plan.settings.mask, workers=workers, scheduler=scheduler).failures
+    outcome = _outcome(plan, output, lost, unmasked, report)
+    record.clear()
+    return replace(outcome, resumed=outcome.pairs if resumed is None else resumed)
+
+
+def _align_pairs(
+    plan: Plan,
+    writer: PairsWriter,
+    report: Path | None,
+    displacement: Path | None,
+    workers: int,
+    scheduler: str | None,
+) -> dict[str, str]:
+    """Calibrate every rig and align every pair that is not finished; the pairs that were lost, and why."""
+    with open_executor(workers, scheduler) as executor:
+        rigs = {name: model_rig(source, plan.settings, executor) for name, source in plan.inputs.items()}
+        writer.set_calibration({name: rig.content() for name, rig in rigs.items()})
+        tasks = _open_tasks(plan, rigs, writer, report, displacement)
+        lost = _align_all(tasks, writer, executor)
+    if not writer.finished:
+        raise LocalblurError(f"none of the {len(lost)} pairs could be aligned; the first: {next(iter(lost.values()))}")
+    return lost
+
+
+def _outcome(plan: Plan, output: Path, lost: dict[str, str], unmasked: list[str], report: Path | None) -> Outcome:
+    """Look at the finished file, so that pairs of an interrupted run are counted and shown too, and report."""
     with PairsFile.open(output) as pairs:
-        # from the finished file, so that pairs of an interrupted run are counted and shown too
         entries = [
             ReportEntry(scene.name, scene.split, info) for scene in pairs.scenes for info in pairs.info(scene.name)
         ]
         calibrations = pairs.calibration()
+        if report is not None and not (report / PAGE).exists():
+            show_masks(report, pairs)
     rejected = {
         f"{entry.scene}/{entry.info.name}": entry.info.reasons
         for entry in entries
@@ -164,10 +204,18 @@ def run_plan(
     ]
     notes = run_notes(measured, plan.settings.alignment.bumped_px)
     page = None
-    if report:
-        settings = plan.header.settings
-        page = write_report(report, entries, calibrations, lost, title, settings=settings, notes=notes)
-    return Outcome(len(entries), resumed, rejected, lost, page, notes)
+    if report is not None:
+        page = report / PAGE
+        if not page.exists():
+            write_report(report, entries, calibrations, lost, title, settings=plan.header.settings, notes=notes)
+    doubtful = _doubtful(entries, plan.settings.mask.doubtful_below)
+    return Outcome(len(entries), 0, rejected, lost, page, notes, unmasked, doubtful)
+
+
+def _doubtful(entries: Sequence[ReportEntry], below: float) -> list[str]:
+    """Pairs whose masks have little confidence, the worst first."""
+    values = {entry.label: entry.info.quality.get(MASK_CONFIDENCE, 1.0) for entry in entries}
+    return sorted((label for label in values if values[label] < below), key=lambda label: values[label])
 
 
 def _refuse_existing(plan: Plan, report: Path | None, displacement: Path | None) -> None:

@@ -9,12 +9,13 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from localblur.alignment.blur_masks import MaskSettings, pair_mask
+from localblur.alignment.blur_masks import MaskSettings, pair_result
 from localblur.alignment.calibration import RigCalibration, StaticFit, calibrate, fit_static_pair
 from localblur.alignment.chromatic import ChromaticSamples, ChromaticShift, chromatic_samples, fit_chromatic
 from localblur.alignment.displacement import valid_box
 from localblur.alignment.inputs import CHART, FLAT, STATIC, PairInput
 from localblur.alignment.judge import JudgedPair, judge_pair
+from localblur.alignment.mask_settings import MethodName
 from localblur.alignment.pair import align_pair
 from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
 from localblur.alignment.quality import QualitySettings, measure_quality
@@ -33,6 +34,7 @@ from localblur.common.files import atomic_path
 from localblur.common.parallel import run_tasks
 from localblur.common.settings import Settings
 from localblur.datasets.images import FloatArray, IntArray, from_unit, srgb_encode
+from localblur.datasets.mask_confidence import with_confidence
 from localblur.datasets.pair import Pair, PairInfo, Verdict
 from localblur.datasets.store import write_part
 
@@ -50,12 +52,12 @@ class AlignDatasetSettings(Settings):
     Attributes:
         encoding: how plain folders are coded; None takes srgb for 8-bit files.
         store: sRGB-coded 8 bit or linear 16 bit; auto is srgb8 from 8-bit input, else linear16.
-        masks: blur masks from each pair, or none.
+        masks: how blur masks are made, or none; outranks the method in `mask`.
     """
 
     encoding: Literal["srgb", "linear"] | None = None
     store: Literal["auto", "srgb8", "linear16"] = "auto"
-    masks: Literal["pair", "none"] = "pair"
+    masks: MethodName | Literal["none"] = "pair"
     alignment: AlignmentSettings = AlignmentSettings()
     render: RenderSettings = RenderSettings()
     quality: QualitySettings = QualitySettings()
@@ -131,11 +133,12 @@ def run_align_task(task: AlignTask) -> AlignedPart:
 def _stored_pair(task: AlignTask, captured: CapturedPair, judged: JudgedPair) -> Pair:
     aligned, verdict, reasons = judged.aligned, judged.verdict, judged.reasons
     rendered = [task.rig.rendering.apply(light) for light in (aligned.blurred, aligned.sharp)]
-    mask = None
+    mask, quality = None, judged.quality
     if task.settings.masks == "pair":
         coded = [srgb_encode(light) for light in rendered]
         try:
-            mask = pair_mask(coded[0], coded[1], task.settings.mask, aligned.valid)
+            result = pair_result(coded[0], coded[1], task.settings.mask, aligned.valid)
+            mask, quality = result.mask, with_confidence(quality, result.confidence)
         except LocalblurError as error:
             logger.debug("%s: no blur mask: %s", captured.label, error)
             if verdict is not Verdict.REJECT:
@@ -148,7 +151,7 @@ def _stored_pair(task: AlignTask, captured: CapturedPair, judged: JudgedPair) ->
             exposure_long_ms=captured.exposure_long_ms,
             exposure_short_ms=captured.exposure_short_ms,
             valid_box=box if box[2] > box[0] else None,
-            quality=judged.quality,
+            quality=quality,
             verdict=verdict,
             reasons=reasons,
         ),

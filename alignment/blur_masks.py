@@ -16,7 +16,7 @@ from localblur.alignment.mask_input import BoolArray, PairLevels, SceneFrames, p
 from localblur.alignment.mask_sequence import prepare_background, sequence_mask
 from localblur.alignment.mask_settings import MaskSettings
 
-__all__ = ["METHODS", "MaskMethod", "MaskResult", "MaskSettings", "pair_mask"]
+__all__ = ["METHODS", "MaskMethod", "MaskResult", "MaskSettings", "pair_mask", "pair_result"]
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,33 @@ class MaskMethod:
     make: Callable[[PairLevels, Any, MaskSettings], MaskResult]
 
 
-def pair_mask(
+def pair_result(
     blurred: npt.NDArray[Any],
     sharp: npt.NDArray[Any],
     settings: MaskSettings | None = None,
     valid: BoolArray | None = None,
-) -> npt.NDArray[np.uint8]:
-    """Soft mask of the blur's extent from one aligned pair.
+) -> MaskResult:
+    """Soft mask of the blur's extent from one aligned pair, and how far it can be trusted.
 
     Args:
         blurred, sharp: (H, W, 3), sRGB-coded: uint8, uint16, or float in [0, 1]; aligned to about half a pixel.
         settings: defaults when None; their method is not looked at.
         valid: (H, W) bool; the mask is 0 outside it.
 
-    Returns:
-        uint8 (H, W): confidence that a pixel belongs to the extent; exactly the blurred pixels have 128 and above.
-
     Raises:
         LocalblurError: if shapes or types disagree, values are NaN, or too few pixels are usable.
     """
-    return _from_pair(pair_levels(blurred, sharp, valid), None, settings or MaskSettings()).mask
+    return _from_pair(pair_levels(blurred, sharp, valid), None, settings or MaskSettings())
+
+
+def pair_mask(
+    blurred: npt.NDArray[Any],
+    sharp: npt.NDArray[Any],
+    settings: MaskSettings | None = None,
+    valid: BoolArray | None = None,
+) -> npt.NDArray[np.uint8]:
+    """The mask of `pair_result`, uint8 (H, W): exactly the blurred pixels have 128 and above."""
+    return pair_result(blurred, sharp, settings, valid).mask
 
 
 def _from_pair(pair: PairLevels, _scene: None, settings: MaskSettings) -> MaskResult:

@@ -35,12 +35,13 @@ def _half(mask: npt.NDArray[Any]) -> Mask:
     if mask.dtype == np.uint16:
         return np.asarray(mask >> 8, np.uint8)
     if mask.dtype.kind == "f":
-        return np.floor(np.clip(mask, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return np.asarray(np.floor(np.clip(mask, 0, 1) * 255 + 0.5), np.uint8)
     return np.asarray(mask, np.uint8)
 
 
 def _nonzero(mask: npt.NDArray[Any]) -> Mask:
-    return np.where(mask > 0, np.uint8(255), np.uint8(0)).astype(np.uint8)
+    blurred: Mask = np.where(mask > 0, 255, 0).astype(np.uint8)
+    return blurred
 
 
 BINARY: Mapping[str, Callable[[npt.NDArray[Any]], Mask]] = MappingProxyType({"half": _half, "nonzero": _nonzero})
