@@ -5,7 +5,9 @@ on background subtraction" (LBFMG); neither code nor parameters were published. 
 picture a mixture of Gaussians per pixel (Z. Zivkovic, "Improved adaptive Gaussian mixture model for background
 subtraction", ICPR 2004) learns the other pictures of the scene; the picture itself is tested without being learned;
 what the model takes for a shadow counts as foreground, because faint blur looks like one; morphology does the rest.
-What lingers at one place in most pictures becomes background, and a pair on its own has none.
+Two things are ours: pictures are matched in brightness first, because lamps flicker; and what stands where it did not
+stand before, but is as sharp in the blurred picture as in the sharp one, is left out, because it does not move. What
+lingers at one place in most pictures becomes background, and a pair on its own has none.
 """
 
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import numpy as np
 
 from localblur.alignment.background_model import spread
 from localblur.alignment.mask_extent import Mask, MaskResult
-from localblur.alignment.mask_input import PairLevels, SceneFrames, reduced, work_size
+from localblur.alignment.mask_input import BoolArray, FloatArray, PairLevels, SceneFrames, reduced, work_size
 from localblur.alignment.mask_settings import MaskSettings, SubtractionSettings
 from localblur.common.errors import LocalblurError
 from localblur.datasets.mask_shapes import clean, scaled, soften
@@ -23,6 +25,10 @@ from localblur.datasets.mask_shapes import clean, scaled, soften
 FOREGROUND, SHADOW = 255, 127
 _SHADOW_ODDS, _SURE_ODDS = 0.5, 3.0
 _FEWEST_FRAMES = 2
+_FIT_STEP = 4
+_DARK_LEVELS = 8
+_LARGEST_GAIN = 2.0
+_LEAST_NOISE_LEVELS, _NOISE_FACTOR, _SWAY_PX = 2.0, 1.5, 0.5
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ def subtraction_mask(pair: PairLevels, learned: LearnedFrames, settings: MaskSet
             f"method mog2 needs {_FEWEST_FRAMES} other pairs of the scene to learn a background from, there are"
             f" {len(others)}; use --method pair"
         )
-    found = _foreground(picture, others, settings.subtraction)
+    found = _foreground(picture, [_matched(other, picture) for other in others], settings.subtraction)
     height, width = pair.usable.shape
     size = picture.shape[1], picture.shape[0]
     usable = reduced(pair.usable, size) > 0.99
@@ -69,6 +75,9 @@ def subtraction_mask(pair: PairLevels, learned: LearnedFrames, settings: MaskSet
         smallest_area=settings.smallest_area,
         holes_filled=settings.fill_holes,
     )
+    if settings.subtraction.moving_share > 0:
+        sharp = _matched(_levels(pair.sharp), picture)
+        binary = _moving_regions(binary, picture, sharp, settings.subtraction.moving_share)
     odds = np.select([found >= FOREGROUND, found >= SHADOW], [_SURE_ODDS, _SHADOW_ODDS], -_SURE_ODDS)
     radius = scaled(settings.window_radius_px, size[0])
     mask = soften(binary & usable, cv2.blur(odds.astype(np.float32), (2 * radius + 1,) * 2), radius)
@@ -80,8 +89,44 @@ def subtraction_mask(pair: PairLevels, learned: LearnedFrames, settings: MaskSet
 
 
 def _picture(pair: PairLevels) -> Mask:
-    size = work_size(*pair.usable.shape)
-    return np.asarray(np.clip(np.rint(reduced(pair.blurred, size)), 0, 255), np.uint8)
+    return _levels(pair.blurred)
+
+
+def _levels(image: FloatArray) -> Mask:
+    """A picture in levels, at reduced size."""
+    size = work_size(*image.shape[:2])
+    return np.asarray(np.clip(np.rint(reduced(image, size)), 0, 255), np.uint8)
+
+
+def _matched(picture: Mask, reference: Mask) -> Mask:
+    """Brought to the brightness of the reference by the median ratio of every channel."""
+    matched = np.empty_like(picture)
+    for channel in range(3):
+        values = picture[::_FIT_STEP, ::_FIT_STEP, channel].astype(np.float32)
+        counted = values > _DARK_LEVELS
+        ratios = reference[::_FIT_STEP, ::_FIT_STEP, channel][counted] / values[counted]
+        gain = float(np.clip(np.median(ratios), 1 / _LARGEST_GAIN, _LARGEST_GAIN)) if ratios.size else 1.0
+        matched[..., channel] = cv2.convertScaleAbs(picture[..., channel], alpha=gain)
+    return matched
+
+
+def _moving_regions(binary: BoolArray, picture: Mask, sharp: Mask, least_share: float) -> BoolArray:
+    """The regions in which the blurred picture differs from the sharp one in a share of at least `least_share`.
+
+    A difference is one that neither noise nor a sway of `_SWAY_PX` explains; both pictures are smoothed before, for
+    their lenses differ.
+    """
+    blurred, reference = (cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.0) for image in (picture, sharp))
+    difference = cv2.absdiff(blurred, reference)
+    slope = cv2.magnitude(*(cv2.Sobel(reference, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (1, 0)))
+    noise = max(_LEAST_NOISE_LEVELS, 1.4826 * float(np.median(difference[::_FIT_STEP, ::_FIT_STEP])))
+    explained = _NOISE_FACTOR * noise + _SWAY_PX * cv2.dilate(slope, np.ones((3, 3), np.uint8))
+    differs = cv2.medianBlur((difference > explained).any(axis=2).astype(np.uint8), 5) > 0
+    count, labels = cv2.connectedComponents(binary.astype(np.uint8))
+    areas, changed = (np.bincount(labels[chosen], minlength=count) for chosen in (binary, binary & differs))
+    moving = changed >= least_share * np.maximum(areas, 1)
+    moving[0] = False
+    return np.asarray(moving[labels], np.bool_)
 
 
 def _foreground(picture: Mask, others: list[Mask], settings: SubtractionSettings) -> Mask:

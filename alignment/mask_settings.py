@@ -54,12 +54,15 @@ class SubtractionSettings(Settings):
         frames: at most so many other frames of the scene, spread over its length, are learned from.
         history, variance_threshold: of the mixture model: frames it remembers, squared distance that is foreground.
         shadows: whether what the model takes for a shadow counts as foreground.
+        moving_share: a region counts only if the blurred and the sharp picture differ in this share of it, or what
+            merely stands elsewhere than before would be marked; 0 keeps all, as the reference's idea does.
     """
 
     frames: int = Field(default=24, ge=2, le=500)
     history: int = Field(default=500, ge=1)
     variance_threshold: float = Field(default=16.0, gt=0)
     shadows: bool = True
+    moving_share: float = Field(default=0.01, ge=0, le=1)
 
 
 class MaskSettings(Settings):

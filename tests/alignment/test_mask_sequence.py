@@ -158,6 +158,16 @@ def test_background_subtraction_does_not_learn_the_picture_it_judges(rng):
     assert overlap(result.mask, scene.truths[0]) > 0.8
 
 
+def test_background_subtraction_leaves_out_what_merely_stands_elsewhere(rng):
+    scene = Scene(rng, PLACES, standing=(3,), flicker=0.03)
+    masks = [result.mask for result in scene.masks("mog2")]
+    assert not binary_mask(masks[3]).any()
+    assert overlap(masks[5], scene.truths[5]) > 0.7
+    every = MaskSettings.model_validate({"method": "mog2", "subtraction": {"moving_share": 0}})
+    learned = METHODS["mog2"].prepare(scene.frames(), every)
+    assert binary_mask(METHODS["mog2"].make(scene.frames().read(3), learned, every).mask).mean() > 0.1
+
+
 def test_background_subtraction_of_a_single_pair_is_refused_with_the_remedy(rng):
     scene = Scene(rng, PLACES[:1])
     with pytest.raises(LocalblurError, match="--method pair"):
