@@ -1,0 +1,139 @@
+"""Weights as the networks' authors publish them: read, unwrapped, and fitted without a key left over.
+
+The networks carry the published attribute names, so that what remains is the wrapping: `model`, `params`, `state_dict`,
+`G` around the weights, `module.` before every name (DataParallel), and statistics that were stored but never used.
+"""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from localblur.common.errors import LocalblurError
+from localblur.training.checkpoint import fit_weights, load_model
+from localblur.training.networks.base import RestorationNetwork
+from localblur.training.networks.lbag import LBAG
+from localblur.training.networks.table import network_entry
+
+_WRAPPERS = ("state_dict", "params", "params_ema", "model", "G")
+_PREFIXES = ("module.", "model.")
+
+_NEVER_USED: dict[str, tuple[str, ...]] = {"deblurgan": (".running_mean", ".running_var", ".num_batches_tracked")}
+"""Ends of names that published files of a network hold and the published network does not use."""
+
+_HEADS = ("ConvsOut.0.main.0", "ConvsOut.1.main.0", "feat_extract.5.main.0")
+
+
+def load_published(name: str, path: Path, options: Mapping[str, Any] | None = None) -> RestorationNetwork:
+    """Build the network `name` with the weights in a file its authors published.
+
+    Args:
+        name: of `NETWORKS`.
+        path: a file of torch (`.pth`, `.pt`, `.pkl`, `.ckpt`) or safetensors.
+        options: in which the network departs from the published one, as it was trained.
+
+    Returns:
+        The network on the CPU, in evaluation mode.
+
+    Raises:
+        LocalblurError: if the file cannot be read or holds more than data, or any key is missing, unexpected or
+            misshapen.
+    """
+    with torch.device("meta"):  # no weights are drawn only to be replaced
+        network = network_entry(name)(options)
+    fit_weights(network, _named_as_in(network, name, read_weights(path)), str(path), assign=True)
+    return network.eval()
+
+
+def start_from(network: RestorationNetwork, name: str, path: Path) -> tuple[str, ...]:
+    """Give a fresh network weights to train on: fine-tuning, or LBAG+ from the weights of MIMO-UNet+.
+
+    The heads of LBAG predict a gate before the three colours. From weights of a MIMO-UNet, whose heads lack it, the
+    colours' rows are copied and the gate's rows keep their fresh values. Every other key must fit.
+
+    Args:
+        network: as built by the entry `name` of `NETWORKS`, on any device; changed in place.
+        path: a published file, or a model or run folder of this program.
+
+    Returns:
+        Names of what kept its fresh values, for the log; empty when all weights were given.
+
+    Raises:
+        LocalblurError: as `load_published`; the network is then unchanged.
+    """
+    weights = load_model(path)[0].state_dict() if path.is_dir() else read_weights(path)
+    weights = _named_as_in(network, name, weights)
+    fresh: tuple[str, ...] = ()
+    if isinstance(network, LBAG):
+        weights, fresh = _with_gates(weights, network.state_dict())
+    fit_weights(network, weights, str(path))
+    return fresh
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Named tensors, in float32 on the CPU, of a file of torch or safetensors; no code in it is run.
+
+    Raises:
+        LocalblurError: if the file is missing, damaged, holds other objects than data, or no weights.
+    """
+    if not path.is_file():
+        raise LocalblurError(f"no weights at {path}: there is no such file")
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise LocalblurError(
+            f"{path} is damaged, or holds Python objects beside its weights, which could run code; if you trust it,"
+            " save its state_dict alone with torch.save, or as safetensors"
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise LocalblurError(f"cannot read weights from {path} ({type(error).__name__}): it is damaged") from error
+    weights = _unwrapped(content, path)
+    return {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
+
+
+def _unwrapped(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    while isinstance(content, Mapping):
+        if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+            return {str(key): value for key, value in content.items()}
+        inside = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
+        if not inside:
+            keys = ", ".join(str(key) for key in list(content)[:5]) or "nothing"
+            raise LocalblurError(
+                f"no weights found in {path}: it holds {keys}; looked for named tensors, plain or under"
+                f" {', '.join(_WRAPPERS)}"
+            )
+        content = content[inside[0]]
+    raise LocalblurError(f"no weights found in {path}: it holds a {type(content).__name__}, not named tensors")
+
+
+def _named_as_in(
+    network: RestorationNetwork, name: str, weights: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The weights without prefixes that all of them have and the network's have not, and without what it never uses."""
+    own = network.state_dict().keys()
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in weights) and not any(key.startswith(prefix) for key in own):
+            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    unused = _NEVER_USED.get(name, ())
+    return {key: value for key, value in weights.items() if key in own or not key.endswith(unused or ("\0",))}
+
+
+def _with_gates(
+    weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """Heads of three colours to heads of gate and colours; heads that have a gate stay as they are."""
+    widened = dict(weights)
+    fresh: list[str] = []
+    for key in (f"{head}.{part}" for head in _HEADS for part in ("weight", "bias")):
+        if key in weights and weights[key].shape[1:] == own[key].shape[1:] and weights[key].shape[0] == 3:
+            gate = own[key][:1]
+            widened[key] = torch.cat([gate, weights[key].to(gate.device)])
+            fresh.append(f"{key}[0]")
+    return widened, tuple(fresh)
