@@ -1,25 +1,31 @@
-"""Running a network on images of any size: padding, windows, precision, memory."""
+"""Running a network on images of any size: padding, windows, memory."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import psutil  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import nn
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.images import from_unit, to_array, to_tensor, to_unit
+from localblur.training.engine import Engine, Precision, TorchEngine, available_bytes, prepare, resident_bytes
 from localblur.training.networks.base import RestorationNetwork
-from localblur.training.runtime import fastest_precision
-from localblur.training.tiling import Tiling, apply_tiled, pad_to_multiple, round_down, smallest_tile
+from localblur.training.tiling import (
+    Tiling,
+    apply_tiled,
+    pad_to_multiple,
+    pad_to_size,
+    round_down,
+    round_up,
+    smallest_tile,
+    tiled_bands,
+)
 
-Precision = Literal["auto", "fp32", "bf16"]
+__all__ = ["Precision", "Restoration", "Tile", "prepare", "restore", "restore_pixels", "restore_with_gate"]
+
 Tile = int | Literal["auto", "none"]
-
-MARGIN_PX = 64
-"""Context a window needs on each side. LBAG can reach over a thousand pixels in theory, but what lies further away than
-48 px changed a pixel by less than 0.005 of 255 levels, with random weights (both sizes) and after training (small)."""
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 BLEND_PX = 32
 """Width over which neighbouring windows fade into each other."""
@@ -27,10 +33,14 @@ BLEND_PX = 32
 MAX_AUTO_TILE_PX = 2048
 """Larger windows save no time: the margin is then 6 % of a window."""
 
-WORKING_COPIES = 28
-"""Peak memory in units of the widest feature map; LBAG needs 20 to 26 at any width, with and without bf16."""
+RESULT_BYTES = 7
+"""Per pixel of a picture: three 16-bit values and the gate."""
 
-_PROBE_PX = 64
+ROW_BYTES = 64
+"""Per pixel of a row of windows: two rows of four float32 values, and what their conversion to integers takes."""
+
+_DEVIATION_SHARE = 2
+"""A network with global statistics is judged on a part of the image this many times smaller than a window a side."""
 
 
 class Restoration(NamedTuple):
@@ -43,6 +53,18 @@ class Restoration(NamedTuple):
 
     image: torch.Tensor
     gate: torch.Tensor | None
+
+
+class PixelRestoration(NamedTuple):
+    """A restored picture in the integers it came in.
+
+    Attributes:
+        pixels: (H, W, 3) of the input's type.
+        gate: (H, W) uint8, 255 where the network saw blur; None for networks without gates.
+    """
+
+    pixels: Pixels
+    gate: npt.NDArray[np.uint8] | None
 
 
 def restore(
@@ -71,113 +93,117 @@ def restore_with_gate(
     """
     if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
         raise LocalblurError(f"restore needs images of shape (B, 3, H, W), got {tuple(image.shape)}")
-    device = next((parameter.device for parameter in module.parameters()), image.device)
-    dtype = number_type(precision, device)
+    engine = TorchEngine(module, precision)
     height, width = image.shape[-2:]
-    padded = pad_to_multiple(image, module.size_multiple)
-
-    def run(window: torch.Tensor) -> torch.Tensor:
-        return _run_window(module, window, device, dtype)
-
-    with _evaluating(module), torch.inference_mode():
-        tiling = _tiling(module, padded, tile, device, dtype)
-        both = run(padded).to(image.device) if tiling is None else apply_tiled(run, padded, tiling)
+    tiling = choose_tiling(engine, height, width, tile=tile, images=image.shape[0])
+    if tiling is None:
+        both = engine.run(pad_to_multiple(image, 1 if engine.pads_itself else engine.size_multiple))
+    else:
+        both = apply_tiled(engine.run, pad_to_multiple(image, engine.size_multiple), tiling)
     both = both[..., :height, :width].clamp(0, 1)
     return Restoration(both[:, :3], both[:, 3:] if both.shape[1] > 3 else None)
 
 
-def prepare(module: RestorationNetwork, device: torch.device) -> RestorationNetwork:
-    """Move a network to `device` in the memory layout convolutions like best; returns the same module."""
-    # nn.Module.to is typed without memory_format for some torch versions
-    moved: Any = module.to(device)
-    moved.to(memory_format=torch.channels_last)
-    return module.eval()
+def restore_pixels(
+    engine: Engine, pixels: Pixels, *, tile: Tile = "auto", memory_bytes: int | None = None
+) -> PixelRestoration:
+    """Deblur a picture of any size; besides it and the result only one row of windows is held as floats.
+
+    Args:
+        pixels: (H, W, 3) uint8 or uint16, sRGB-coded.
+        tile: as for `restore_with_gate`.
+        memory_bytes: the most this process may hold, for "auto"; None takes half of what is free.
+
+    Raises:
+        LocalblurError: as `restore_with_gate`, and if `memory_bytes` is less than the smallest window needs.
+    """
+    height, width = pixels.shape[:2]
+    result = np.empty_like(pixels)
+    gate = np.empty((height, width), np.uint8) if engine.gated else None
+    tiling = choose_tiling(engine, height, width, tile=tile, memory_bytes=memory_bytes)
+    multiple = 1 if tiling is None and engine.pads_itself else engine.size_multiple
+
+    def window(rows: slice, columns: slice) -> torch.Tensor:
+        part = to_tensor(to_unit(pixels[rows, columns]))[None]
+        padded = pad_to_size(part, rows.stop - rows.start, columns.stop - columns.start)
+        return engine.run(padded)
+
+    size = round_up(height, multiple), round_up(width, multiple)
+    whole = Tiling(tile=max(*size, smallest_tile(0, 1, multiple)), margin=0, blend=1, multiple=multiple)
+    for band in tiled_bands(window, *size, tiling or whole):
+        values = band.values[..., : height - band.start, :width]
+        rows = slice(band.start, band.start + values.shape[-2])
+        result[rows] = from_unit(to_array(values[:, :3]), 8 * pixels.dtype.itemsize)
+        if gate is not None:
+            gate[rows] = from_unit(to_array(values[:, 3:])[..., 0], 8)
+    return PixelRestoration(result, gate)
 
 
-def number_type(precision: Precision, device: torch.device) -> torch.dtype:
-    """The number type to compute in; "auto" takes bfloat16 only where the hardware multiplies it itself."""
-    chosen = fastest_precision(device) if precision == "auto" else precision
-    return torch.bfloat16 if chosen == "bf16" else torch.float32
-
-
-def _run_window(
-    module: RestorationNetwork, window: torch.Tensor, device: torch.device, dtype: torch.dtype
-) -> torch.Tensor:
-    """One window through the network: finest image and, as a fourth channel, its gate where there is one."""
-    try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            restored = module(window.to(device, torch.float32, memory_format=torch.channels_last))
-    except RuntimeError as error:
-        if isinstance(error, torch.cuda.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
-            size = f"{window.shape[-1]}x{window.shape[-2]}"
-            raise LocalblurError(f"not enough memory for a window of {size} px; use a smaller --tile") from error
-        raise
-    parts = [restored.images[-1].float(), *(gate.float() for gate in restored.gates[-1:])]
-    result = torch.cat(parts, dim=1)
-    if not bool(torch.isfinite(result).all()):
-        hint = "try --precision fp32" if dtype == torch.bfloat16 else "its weights are damaged or training diverged"
-        raise LocalblurError(f"the network returned NaN or infinite values; {hint}")
-    return result
-
-
-def _tiling(
-    module: RestorationNetwork, padded: torch.Tensor, tile: Tile, device: torch.device, dtype: torch.dtype
+def choose_tiling(
+    engine: Engine, height: int, width: int, *, tile: Tile = "auto", memory_bytes: int | None = None, images: int = 1
 ) -> Tiling | None:
-    """The windows to use; None for the whole image at once."""
-    multiple = module.size_multiple
+    """The windows to use; None for the whole image at once.
+
+    Raises:
+        LocalblurError: if the tile or `memory_bytes` is too small.
+    """
+    multiple, margin = engine.size_multiple, engine.margin_px
     side: int | None
+    if tile == "none":
+        return None
     if tile == "auto":
-        # half of what is free, shared by the images of the batch
-        budget = available_bytes(device) / 2 / bytes_per_pixel(module, device, dtype) / padded.shape[0]
-        side = automatic_tile(padded.shape[-2], padded.shape[-1], budget_px=int(budget), multiple=multiple)
+        budget = window_budget_bytes(engine.device, height * width, memory_bytes)
+        pixel_bytes = engine.bytes_per_pixel() * images
+        side = automatic_tile(height, width, budget_bytes=budget, pixel_bytes=pixel_bytes, step=(multiple, margin))
+        if memory_bytes is not None and side is not None and side**2 * pixel_bytes > 1.1 * max(budget, 0):
+            raise LocalblurError(
+                f"{memory_bytes / 1e9:.2f} GB of memory leave {max(budget, 0) / 1e9:.2f} GB for windows, and the"
+                f" smallest one takes {side**2 * pixel_bytes / 1e9:.2f} GB; allow more --memory"
+            )
     else:
-        side = None if tile == "none" else tile
-    return None if side is None else Tiling(tile=side, margin=MARGIN_PX, blend=BLEND_PX, multiple=multiple)
+        side = tile
+    return None if side is None else Tiling(tile=side, margin=margin, blend=BLEND_PX, multiple=multiple)
 
 
-def automatic_tile(height: int, width: int, *, budget_px: int, multiple: int) -> int | None:
-    """Window size for an image when at most `budget_px` pixels fit at once; None when the whole image does.
+def window_budget_bytes(device: torch.device, picture_px: int, memory_bytes: int | None) -> float:
+    """Memory for windows: half of what is free, or with a limit what it leaves beside the process and the result."""
+    free = available_bytes(device)
+    if memory_bytes is None or device.type == "cuda":
+        return free / 2
+    return min(free, memory_bytes - resident_bytes() - RESULT_BYTES * picture_px)
+
+
+def automatic_tile(
+    height: int, width: int, *, budget_bytes: float, pixel_bytes: float, step: tuple[int, int]
+) -> int | None:
+    """Window size for an image when windows may take `budget_bytes`; None when the whole image fits at once.
 
     Never below twice the smallest window: most of the work would be thrown away and hardly any memory saved.
+
+    Args:
+        pixel_bytes: what a pixel of a window takes.
+        step: the network's size multiple and the margin of a window.
     """
-    if height * width <= budget_px and max(height, width) <= MAX_AUTO_TILE_PX:
+    multiple, margin = step
+    if height * width * (pixel_bytes + ROW_BYTES) <= budget_bytes and max(height, width) <= MAX_AUTO_TILE_PX:
         return None
-    side = round_down(min(math.isqrt(budget_px), MAX_AUTO_TILE_PX), multiple)
-    return max(side, 2 * smallest_tile(MARGIN_PX, BLEND_PX, multiple))
+    # a window of t x t and the rows it is part of: pixel_bytes t^2 + ROW_BYTES width t = budget_bytes
+    rows = ROW_BYTES * width
+    side = (math.sqrt(rows**2 + 4 * pixel_bytes * max(budget_bytes, 0)) - rows) / (2 * pixel_bytes)
+    return max(round_down(min(int(side), MAX_AUTO_TILE_PX), multiple), 2 * smallest_tile(margin, BLEND_PX, multiple))
 
 
-def available_bytes(device: torch.device) -> int:
-    """Memory that is free for windows on `device`, in bytes."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+def window_deviation(engine: Engine, pixels: Pixels, tiling: Tiling) -> float:
+    """How much working in windows changes the result of a network with global statistics: levels of 255, mean.
 
-
-def bytes_per_pixel(module: RestorationNetwork, device: torch.device, dtype: torch.dtype) -> float:
-    """Estimated peak memory per pixel of a window, from the widest feature map seen while a small probe runs."""
-    area = _PROBE_PX**2
-    widest = 3.0 * torch.float32.itemsize  # the image itself
-
-    def look(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        nonlocal widest
-        if isinstance(output, torch.Tensor):
-            widest = max(widest, output.numel() * output.element_size() / area)
-
-    hooks = [part.register_forward_hook(look) for part in module.modules() if not list(part.children())]
-    try:
-        _run_window(module, torch.full((1, 3, _PROBE_PX, _PROBE_PX), 0.5), device, dtype)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return WORKING_COPIES * widest
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode (no dropout) inside, whatever mode it was in outside."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)
+    Measured on the middle of the picture, as much of it as fits into one window: whole against windows of half its
+    size. Below that nothing can be said without the memory that windows save.
+    """
+    side = round_down(tiling.tile, tiling.multiple)
+    half = max(smallest_tile(0, BLEND_PX, tiling.multiple), round_up(side // _DEVIATION_SHARE, tiling.multiple))
+    top, left = (max(0, (length - side) // 2) for length in pixels.shape[:2])
+    part = np.ascontiguousarray(pixels[top : top + side, left : left + side])
+    inner = Tiling(tile=half, margin=0, blend=BLEND_PX, multiple=tiling.multiple)
+    image = pad_to_multiple(to_tensor(to_unit(part))[None], engine.size_multiple)
+    whole, windows = engine.run(image)[:, :3], apply_tiled(engine.run, image, inner)[:, :3]
+    return float((whole.clamp(0, 1) - windows.clamp(0, 1)).abs().mean()) * 255

@@ -110,6 +110,44 @@ def _ramp(start: int, tile: int, length: int, tiling: Tiling) -> torch.Tensor:
     return weight
 
 
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """Finished rows of a result: `values` is (B, C, h, W) float32 and belongs at row `start`."""
+
+    start: int
+    values: torch.Tensor
+
+
+def tiled_bands(
+    function: Callable[[slice, slice], torch.Tensor], height: int, width: int, tiling: Tiling
+) -> Iterator[Band]:
+    """Work through an image window by window and yield the result from top to bottom.
+
+    Only the windows of one row are held, so that the memory does not grow with the height of the image.
+
+    Args:
+        function: rows and columns of a window to its result, (B, C, h, w) float32.
+        height, width: of the image, multiples of `tiling.multiple`.
+    """
+    rows, columns = spans(height, tiling), spans(width, tiling)
+    below: torch.Tensor | None = None
+    for index, row in enumerate(rows):
+        band: torch.Tensor | None = None
+        for column in columns:
+            window = function(slice(row.start, row.stop), slice(column.start, column.stop))
+            if band is None:
+                band = window.new_zeros((*window.shape[:2], row.stop - row.start, width))
+                if below is not None:
+                    band[..., : below.shape[-2], :] = below
+            weight = (row.weight[:, None] * column.weight[None, :]).to(window.device)
+            band[..., column.start : column.stop] += window * weight
+        if band is None:
+            raise ValueError("an image has at least one window")
+        done = (rows[index + 1].start if index + 1 < len(rows) else row.stop) - row.start
+        below = band[..., done:, :]
+        yield Band(start=row.start, values=band[..., :done, :])
+
+
 def apply_tiled(function: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, tiling: Tiling) -> torch.Tensor:
     """Apply a size-preserving function window by window and put the results together.
 
@@ -120,35 +158,27 @@ def apply_tiled(function: Callable[[torch.Tensor], torch.Tensor], image: torch.T
     Returns:
         (B, D, H, W) float32 on the device of `image`.
     """
-    rows, columns = spans(image.shape[-2], tiling), spans(image.shape[-1], tiling)
-    if len(rows) == len(columns) == 1:
-        return function(image).to(image.device, torch.float32)
-    result: torch.Tensor | None = None
-    for row, column in _grid(rows, columns):
-        window = function(image[..., row.start : row.stop, column.start : column.stop])
-        window = window.to(image.device, torch.float32)
-        if result is None:
-            result = torch.zeros((*window.shape[:2], *image.shape[-2:]), device=image.device)
-        weight = row.weight[:, None] * column.weight[None, :]
-        result[..., row.start : row.stop, column.start : column.stop] += window * weight.to(image.device)
-    if result is None:
-        raise ValueError("an image has at least one window")
-    return result
 
+    def window(rows: slice, columns: slice) -> torch.Tensor:
+        return function(image[..., rows, columns]).to(image.device, torch.float32)
 
-def _grid(rows: list[Span], columns: list[Span]) -> Iterator[tuple[Span, Span]]:
-    return ((row, column) for row in rows for column in columns)
+    return torch.cat([band.values for band in tiled_bands(window, image.shape[-2], image.shape[-1], tiling)], dim=-2)
 
 
 def pad_to_multiple(image: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Pad (B, C, H, W) at the right and bottom to multiples of `multiple`, by reflection.
+    """Pad (B, C, H, W) at the right and bottom to multiples of `multiple`; see `pad_to_size`."""
+    height, width = image.shape[-2:]
+    return pad_to_size(image, round_up(height, multiple), round_up(width, multiple))
+
+
+def pad_to_size(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Pad (B, C, h, w) at the right and bottom by reflection.
 
     Reflection needs more pixels than it adds; a side too short for it repeats its last row or column instead.
     """
-    height, width = image.shape[-2:]
-    right, bottom = round_up(width, multiple) - width, round_up(height, multiple) - height
+    right, bottom = width - image.shape[-1], height - image.shape[-2]
     if right:
-        image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
+        image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < image.shape[-1] else "replicate")
     if bottom:
-        image = F.pad(image, (0, 0, 0, bottom), mode="reflect" if bottom < height else "replicate")
+        image = F.pad(image, (0, 0, 0, bottom), mode="reflect" if bottom < image.shape[-2] else "replicate")
     return image

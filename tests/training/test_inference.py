@@ -1,22 +1,24 @@
 """Images of any size go through a network and come back at their size, in windows or whole, without a seam."""
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
 
 from localblur.common.errors import LocalblurError
+from localblur.training.engine import SelfEnsemble, TorchEngine, available_bytes, number_type, prepare
 from localblur.training.inference import (
     automatic_tile,
-    available_bytes,
-    bytes_per_pixel,
-    number_type,
-    prepare,
+    choose_tiling,
     restore,
+    restore_pixels,
     restore_with_gate,
+    window_deviation,
 )
 from localblur.training.networks.base import RestorationNetwork, Restored
 from localblur.training.networks.table import NETWORKS
+from localblur.training.tiling import Tiling
 
 CPU = torch.device("cpu")
 
@@ -158,18 +160,76 @@ def test_bf16_is_close_to_fp32(rng):
 
 
 def test_automatic_tiles_follow_the_budget():
-    assert automatic_tile(720, 1280, budget_px=1_000_000, multiple=4) is None
-    tile = automatic_tile(720, 1280, budget_px=500_000, multiple=4)
-    assert tile is not None
-    assert tile % 4 == 0
-    assert tile * tile <= 500_000
-    assert automatic_tile(10_000, 10_000, budget_px=10**9, multiple=4) == 2048
-    assert automatic_tile(720, 1280, budget_px=10, multiple=4) == 2 * 164
+    def tile(height, width, budget_bytes):
+        return automatic_tile(height, width, budget_bytes=budget_bytes, pixel_bytes=1000, step=(4, 64))
+
+    assert tile(720, 1280, 1e9) is None
+    side = tile(720, 1280, 5e8)
+    assert side is not None
+    assert side % 4 == 0
+    assert 0.9 * 5e8 < side**2 * 1000 + side * 1280 * 64 <= 5e8
+    assert tile(10_000, 10_000, 1e13) == 2048
+    assert tile(720, 1280, -1.0) == 2 * 164
 
 
 def test_the_memory_estimate_grows_with_the_network():
     small, large = (NETWORKS[name]({"num_res": 1}) for name in ("lbag-small", "lbag"))
-    estimates = [bytes_per_pixel(module, CPU, torch.float32) for module in (small, large)]
+    estimates = [TorchEngine(module).bytes_per_pixel() for module in (small, large)]
     assert 1000 < estimates[0] < estimates[1] < 5000
     assert not any(module._forward_hooks for module in small.modules())
     assert available_bytes(CPU) > 0
+
+
+def test_too_little_memory_is_refused_and_some_makes_smaller_windows(sharpener):
+    engine = TorchEngine(sharpener)
+    with pytest.raises(LocalblurError, match=r"allow more --memory"):
+        choose_tiling(engine, 4000, 4000, memory_bytes=1000)
+    held = psutil.Process().memory_info().rss
+    tiling = choose_tiling(engine, 4000, 4000, memory_bytes=held + 700_000_000)
+    assert tiling is not None
+    assert 2 * tiling.smallest_tile < tiling.tile < 2048
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_are_restored_as_tensors_are(sharpener, rng, dtype):
+    pixels = rng.integers(0, np.iinfo(dtype).max, (211, 333, 3), endpoint=True).astype(dtype)
+    scale = float(np.iinfo(dtype).max)
+    expected = restore_with_gate(sharpener, torch.from_numpy(np.moveaxis(pixels / scale, 2, 0)[None]).float())
+    for tile in ("none", 360, 208):
+        restored = restore_pixels(TorchEngine(sharpener), pixels, tile=tile)
+        image = expected.image[0].permute(1, 2, 0).numpy() * scale
+        assert restored.pixels.dtype == dtype
+        assert float(np.abs(restored.pixels - image).max()) <= 0.5 + scale * 1e-6
+        assert restored.gate is not None
+        assert float(np.abs(restored.gate / 255 - expected.gate[0, 0].numpy()).max()) < 0.51 / 255
+
+
+def test_the_self_ensemble_is_the_mean_over_eight_versions(sharpener, rng):
+    image = picture(rng, 16, 24)
+    engine = TorchEngine(sharpener)
+    once, eight = engine.run(image), SelfEnsemble(engine).run(image)
+    assert float((once - eight).abs().max()) > 1e-3
+    turned = torch.rot90(image, 1, (-2, -1)).flip(-2)
+    again = torch.rot90(SelfEnsemble(engine).run(turned).flip(-2), -1, (-2, -1))
+    torch.testing.assert_close(again, eight, rtol=0, atol=1e-5)
+
+
+class Levelling(Constant):
+    """Subtracts the image's mean, as networks with global statistics do."""
+
+    global_statistics = True
+
+    def forward(self, image):
+        return Restored([image - 0.5 * image.mean((2, 3), keepdim=True) + self.value], [])
+
+
+def test_global_statistics_deviate_in_windows_and_convolutions_do_not(sharpener):
+    ramp = np.repeat(np.linspace(0, 255, 256).astype(np.uint8)[:, None], 256, 1)[..., None].repeat(3, 2)
+    tiling = Tiling(tile=256, margin=0, blend=32, multiple=8)
+    assert window_deviation(TorchEngine(Levelling(0.1)), ramp, tiling) > 10
+    assert window_deviation(TorchEngine(sharpener), ramp, tiling) < 0.5
+
+
+def test_float16_is_refused_on_a_processor():
+    with pytest.raises(LocalblurError, match="needs a GPU"):
+        number_type("fp16", CPU)
