@@ -1,5 +1,6 @@
 """The patches a run trains and validates on."""
 
+import bisect
 import hashlib
 import json
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ from torch.utils.data import Dataset
 from localblur.common.errors import LocalblurError
 from localblur.datasets.patches import PatchDataset
 from localblur.datasets.store import PairsFile, SceneEntry
+from localblur.training.augmentation import AugmentedPatches, while_reading
 from localblur.training.config import TrainingSettings
+from localblur.training.sampler import Stage, stage_starts
 
 Patches = Dataset[dict[str, torch.Tensor]]
 """Patches by sample number: any number from 0, each always giving the same `blurred` and `sharp`, (3, p, p) sRGB-coded
@@ -52,22 +55,54 @@ def open_data(paths: Sequence[Path], settings: TrainingSettings) -> TrainingData
             f"{', '.join(map(str, paths))}: no pair in the train split (splits there:"
             f" {', '.join(sorted(splits)) or 'none'}); make the file with another --split"
         )
-    chosen, checked = settings.data, settings.validation
-    training = PatchDataset(
-        paths,
-        split="train",
-        patch_px=chosen.patch_px,
-        blur_aware_probability=chosen.blur_aware_probability,
-        seed=settings.seed,
-        weights=chosen.weights,
-    )
+    checked = settings.validation
     validation = None
     if "val" in splits:
         # not the run's seed: models of different runs are compared on the same patches
         validation = PatchDataset(
             paths, split="val", patch_px=checked.patch_px, blur_aware_probability=1.0, seed=0, augment=False
         )
-    return TrainingData(training=training, validation=validation, fingerprint=fingerprint(files))
+    return TrainingData(
+        training=training_patches(paths, settings), validation=validation, fingerprint=fingerprint(files)
+    )
+
+
+def stages(settings: TrainingSettings) -> list[Stage]:
+    """How many samples each step of a run has."""
+    ends = settings.data.stage_ends(settings.steps)
+    return [Stage(end=end, batch=stage.batch) for end, stage in zip(ends, settings.data.all_stages(), strict=True)]
+
+
+def training_patches(paths: Sequence[Path], settings: TrainingSettings) -> Patches:
+    """Patches of the train split by sample number, each of the size its stage of the run has."""
+    chosen = settings.data
+    sizes = [
+        AugmentedPatches(
+            PatchDataset(
+                paths,
+                split="train",
+                patch_px=stage.patch_px,
+                blur_aware_probability=chosen.blur_aware_probability,
+                seed=settings.seed,
+                augment=while_reading(chosen.augment),
+                weights=chosen.weights,
+            ),
+            chosen.augment,
+            settings.seed,
+        )
+        for stage in chosen.all_stages()
+    ]
+    return sizes[0] if len(sizes) == 1 else StagedPatches(sizes, stage_starts(stages(settings)))
+
+
+class StagedPatches(Dataset[dict[str, torch.Tensor]]):
+    """Sample numbers from `starts[k]` on come from `parts[k]`."""
+
+    def __init__(self, parts: Sequence[Patches], starts: Sequence[int]) -> None:
+        self.parts, self.starts = list(parts), list(starts)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        return self.parts[bisect.bisect_right(self.starts, number) - 1][number]
 
 
 def fingerprint(files: Sequence[PairsFile]) -> str:

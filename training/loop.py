@@ -1,6 +1,5 @@
 """The training loop: one run from its first or its resumed step to its end."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,41 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress
-from localblur.training.checkpoint import fit_weights, save_model, save_state
+from localblur.training.checkpoint import save_model, save_state
 from localblur.training.config import TrainingSettings, differences
-from localblur.training.data import TrainingData
+from localblur.training.data import TrainingData, stages
 from localblur.training.meter import Meter
-from localblur.training.networks.table import network_entry
-from localblur.training.objectives import gated_objective
-from localblur.training.optimization import averaging, learning_rate, make_optimizer
 from localblur.training.run_log import RunLog
-from localblur.training.runtime import (
-    Precision,
-    Runtime,
-    StopRequest,
-    fastest_precision,
-    ignore_interrupts,
-    stop_requests,
-)
+from localblur.training.runtime import Runtime, StopRequest, fastest_precision, ignore_interrupts, stop_requests
 from localblur.training.sampler import StepSampler
+from localblur.training.updater import Batch, Outcome, Updater
 from localblur.training.validation import score, validate
 
 STATE_NAME = "checkpoint.pt"
+DUMP_NAME = "not-finite.pt"
 STATE_KEYS = frozenset(
-    ("step", "settings", "fingerprint", "module", "average", "optimizer", "random", "skipped", "skipped_in_row", "best")
-    + ("figures",)
+    ("step", "settings", "fingerprint", "module", "average", "optimizer", "scaler", "adversary", "random", "skipped")
+    + ("skipped_in_row", "best", "figures")
 )
 """What a training state must hold; see `Trainer.state`."""
 REASONS = ("finished", "out of time", "interrupted")
 """Why a call of `train` ends, from the weakest to the strongest."""
-
-Batch = dict[str, torch.Tensor]
 
 _ERROR_PREFIX = f"{LocalblurError.__module__}.{LocalblurError.__qualname__}: "
 
@@ -97,55 +84,44 @@ def train(
     """
     run.mkdir(parents=True, exist_ok=True)
     with runtime.isolated_random(), stop_requests() as stop:
-        trainer = Trainer(settings, data, runtime, run)
+        trainer = Trainer(settings, data, runtime, run, fresh=state is None)
         if state is not None:
             trainer.restore(state)
-        with RunLog(run, trainer.step, writing=runtime.main) as log:
+        with RunLog(run, trainer.step, writing=runtime.main, wandb_project=settings.wandb_project) as log:
             return trainer.run_steps(log, stop, workers)
 
 
 class Trainer:
-    """A network, its optimizer, and how far they are."""
+    """A network in training and how far it is; reads data, validates, logs and saves."""
 
-    def __init__(self, settings: TrainingSettings, data: TrainingData, runtime: Runtime, run: Path) -> None:
-        settings = settle(settings, runtime.device)
-        precision: Precision = "bf16" if settings.precision == "bf16" else "fp32"
-        self.settings, self.precision, self.data, self.runtime, self.run = settings, precision, data, runtime, run
-        torch.manual_seed(settings.seed)
-        entry = network_entry(settings.network.name)
-        module: nn.Module = entry(settings.network.options)
-        if settings.channels_last:
-            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.module = module
-        self.model = runtime.wrap(module)
-        self.optimizer = make_optimizer(settings.optimizer, module)
-        self.average = AveragedModel(module, avg_fn=averaging(settings.ema_decay)) if settings.ema_decay else None
-        torch.manual_seed(settings.seed + 1 + runtime.rank)  # what dropout draws differs between processes
+    def __init__(
+        self, settings: TrainingSettings, data: TrainingData, runtime: Runtime, run: Path, *, fresh: bool = True
+    ) -> None:
+        self.settings, self.data, self.runtime, self.run = settle(settings, runtime.device), data, runtime, run
+        self.updater = Updater(self.settings, runtime, fresh=fresh)
         self.step = 0
         self.skipped = self.skipped_in_row = 0
         self.best: dict[str, float] = {}
         self.figures: dict[str, float] = {}
 
-    @property
-    def evaluated(self) -> nn.Module:
-        """The module that is validated and saved: the averaged one where there is one."""
-        return self.module if self.average is None else self.average.module
-
     def run_steps(self, log: RunLog, stop: StopRequest, workers: int) -> Summary:
         """Steps from where the trainer stands to the end, or to the first reason to stop."""
         settings, started = self.settings, time.monotonic()
-        batches = iter(self._loader(workers))
+        batches = iter(self.loader(workers))
         if self.step == 0:
             self._save_state()  # before the first model: a run with models and without a checkpoint has lost it
             self._validate(log)
-        meter = Meter(settings.data.batch)
+        meter = Meter(self.runtime)
         reason = REASONS[0]
         with self._progress() as advance:
             advance("", self.step)
             while self.step < settings.steps:
                 with meter.waiting():
                     batch = next_batch(batches)
-                meter.add(self._update(batch))
+                outcome = self.updater.update(batch, self.step)
+                self._count(outcome, batch)
+                self.step += 1
+                meter.add(outcome.values, len(batch["sharp"]) * self.runtime.ranks)
                 advance(meter.note, 1)
                 late = settings.max_minutes is not None and time.monotonic() - started > 60 * settings.max_minutes
                 reason = REASONS[self.runtime.largest(2 if stop else int(late))]
@@ -162,10 +138,7 @@ class Trainer:
             "step": self.step,
             "settings": self.settings.model_dump(mode="json"),
             "fingerprint": self.data.fingerprint,
-            "module": self.module.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "random": self.runtime.random_state(),
+            **self.updater.state(),
             "skipped": self.skipped,
             "skipped_in_row": self.skipped_in_row,
             "best": self.best,
@@ -189,54 +162,40 @@ class Trainer:
                 f"{where} was trained on other pairs ({state['fingerprint']}, now {self.data.fingerprint}); resume with"
                 " the same files in the same order, or start again with --overwrite"
             )
-        fit_weights(self.module, state["module"], str(where))
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.runtime.set_random_state(state["random"])
+        self.updater.restore(state, str(where))
         self.step, self.best, self.figures = state["step"], state["best"], state["figures"]
         self.skipped, self.skipped_in_row = state["skipped"], state["skipped_in_row"]
 
-    def _update(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """One step: forward, backward, update; returns the parts of the loss."""
-        settings, device = self.settings, self.runtime.device
-        batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
-        blurred = batch["blurred"]
-        if settings.channels_last:
-            blurred = blurred.contiguous(memory_format=torch.channels_last)
-        rate = learning_rate(settings, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        with self.runtime.autocast(self.precision):
-            restored = self.model(blurred)
-        value = gated_objective(restored, batch["sharp"], batch["mask"], settings.objective, batch["has_mask"])
-        self.runtime.backward(value.total)
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), settings.optimizer.clip_norm or math.inf)
-        self._apply(value.total.detach(), norm)
-        self.step += 1
-        return {"loss": value.total.detach(), **value.terms, "gradient_norm": norm, "lr": torch.tensor(rate)}
-
-    def _apply(self, loss: torch.Tensor, norm: torch.Tensor) -> None:
-        """Update the weights, unless loss or gradient is not finite on any process.
-
-        Such a step is skipped and counted; more than `nonfinite_limit` of them in a row end the run.
-        """
-        if self.runtime.everywhere(torch.isfinite(loss) & torch.isfinite(norm)):
-            self.optimizer.step()
-            if self.average is not None:
-                self.average.update_parameters(self.module)
+    def _count(self, outcome: Outcome, batch: Batch) -> None:
+        """Count steps that were skipped; more than `nonfinite_limit` of them in a row end the run."""
+        if outcome.applied:
             self.skipped_in_row = 0
             return
         self.skipped += 1
+        if outcome.overflow:
+            return
         self.skipped_in_row += 1
         if self.skipped_in_row > self.settings.nonfinite_limit:
+            loss, norm = float(outcome.values["loss"]), float(outcome.values["gradient_norm"])
+            self._dump(outcome, batch)
             raise LocalblurError(
-                f"loss {float(loss):g} or gradient {float(norm):g} is not finite at step {self.step + 1}, the last of"
+                f"loss {loss:g} or gradient {norm:g} is not finite at step {self.step + 1}, the last of"
                 f" {self.skipped_in_row} in a row (nonfinite_limit {self.settings.nonfinite_limit}); lower optimizer.lr"
-                " or --set precision=fp32; the last checkpoint is kept"
+                f" or --set precision=fp32; the last checkpoint is kept, what was computed is in {self.run / DUMP_NAME}"
             )
+
+    def _dump(self, outcome: Outcome, batch: Batch) -> None:
+        """Leave what is needed to find out why: the batch, the weights, and which gradients were not finite."""
+        state = {
+            "step": self.step,
+            "settings": self.settings.model_dump(mode="json"),
+            "values": {name: float(value) for name, value in outcome.values.items()},
+            "gradients": self.updater.unusual_gradients(),
+            "batch": batch,
+            "module": self.updater.module.state_dict(),
+        }
+        if self.runtime.main:
+            save_state(self.run / DUMP_NAME, state)
 
     def _after_step(self, log: RunLog, meter: Meter, *, ending: bool, validating: bool) -> None:
         settings = self.settings
@@ -251,11 +210,14 @@ class Trainer:
                 self._save_state()
 
     def _validate(self, log: RunLog) -> None:
-        if self.data.validation is None or not self.runtime.main:
+        if self.data.validation is None:
             return
-        settings = self.settings.validation
-        self.figures = validate(self.evaluated, self.data.validation, settings, self.runtime, self.precision)
+        settings, updater = self.settings.validation, self.updater
+        self.figures, pictures = validate(
+            updater.evaluated, self.data.validation, settings, self.runtime, updater.precision
+        )
         log.add("validation", self.step, self.figures)
+        log.add_pictures(self.step, pictures)
         if not self.best or score(self.figures) > self.best["score"]:
             self.best = {"score": score(self.figures), "step": float(self.step)}
             self._save_model("best")
@@ -265,7 +227,13 @@ class Trainer:
             network, recipe = self.settings.network, self.settings.model_dump(mode="json")
             figures = {**self.figures, "step": float(self.step)}
             save_model(
-                self.run / name, network.name, network.options, self.evaluated, recipe, figures, self.data.fingerprint
+                self.run / name,
+                network.name,
+                network.options,
+                self.updater.evaluated,
+                recipe,
+                figures,
+                self.data.fingerprint,
             )
 
     def _save_state(self) -> None:
@@ -281,15 +249,10 @@ class Trainer:
         with Progress(self.settings.steps, "train-lbag", unit="step") as progress:
             yield progress.step
 
-    def _loader(self, workers: int) -> DataLoader[Batch]:
+    def loader(self, workers: int) -> DataLoader[Batch]:
+        """Batches of this process from the next step on."""
         settings, runtime = self.settings, self.runtime
-        sampler = StepSampler(
-            batch=settings.data.batch,
-            first_step=self.step,
-            steps=settings.steps,
-            rank=runtime.rank,
-            ranks=runtime.ranks,
-        )
+        sampler = StepSampler(stages(settings), first_step=self.step, rank=runtime.rank, ranks=runtime.ranks)
         return DataLoader(
             self.data.training,
             batch_sampler=sampler,

@@ -1,4 +1,4 @@
-"""Loss terms per sample, plain and shift-invariant.
+"""Loss terms per sample, shape (B,), plain and shift-invariant.
 
 A shift-invariant term is the smallest of nine: the prediction against the target moved by -1, 0 or 1 pixel in each
 direction. It forgives the residual misalignment of real pairs. The smallest is found without gradient; then one
@@ -10,6 +10,7 @@ All terms are computed in float32 whatever the prediction's type. Images are (B,
 Reference: Li et al., "Real-World Deep Local Motion Deblurring", AAAI 2023.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -19,6 +20,8 @@ from localblur.training.ssim import similarity, ssim_map, window_mean
 
 SHIFTS_PX: tuple[tuple[int, int], ...] = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
 """(dy, dx) in the order of the published code; entry 4 is no shift."""
+
+CHARBONNIER_EPS = 1e-3
 
 Term = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -41,11 +44,48 @@ def fft_distance(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     return _per_sample((_spectrum(prediction) - _spectrum(target)).abs())
 
 
-def shift_invariant_l1(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """`l1` against the best of nine shifts, shape (B,)."""
-    prediction, padded = prediction.float(), pad_for_shifts(target)
-    best = _best_shift(padded, lambda moved: l1(prediction, moved))
-    return l1(prediction, _moved_each(padded, best))
+def mse(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference of each sample, shape (B,)."""
+    return _per_sample((prediction.float() - target.float()).square())
+
+
+def charbonnier(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean of sqrt(difference^2 + 0.001^2) of each sample, shape (B,): L1 with a smooth minimum.
+
+    Reference: Charbonnier et al., "Two Deterministic Half-Quadratic Regularization Algorithms", ICIP 1994.
+    """
+    return _per_sample(((prediction.float() - target.float()).square() + CHARBONNIER_EPS**2).sqrt())
+
+
+def negative_psnr(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Minus the PSNR in dB of each sample, shape (B,); at most 80 dB (mean square + 1e-8), as NAFNet's."""
+    return 10 / math.log(10) * torch.log(mse(prediction, target) + 1e-8)
+
+
+def fft_components(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean absolute real and imaginary part of the difference of the full spectra, shape (B,), as MIMO-UNet's.
+
+    Computed from the half spectrum: every column but the first and, of an even width, the last counts twice.
+    """
+    width = prediction.shape[-1]
+    parts = torch.view_as_real(_spectrum(prediction) - _spectrum(target)).abs()
+    columns = parts.shape[-2]
+    counts = torch.full((columns, 1), 2.0, device=parts.device)
+    counts[0] = 1
+    if width % 2 == 0:
+        counts[-1] = 1
+    return (parts * counts).flatten(1).sum(dim=1) / (2 * prediction[0].numel())
+
+
+def shift_invariant(term: Term) -> Term:
+    """`term` against the best of nine shifts of the target."""
+
+    def best_of_nine(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        prediction, padded = prediction.float(), pad_for_shifts(target)
+        best = _best_shift(padded, lambda moved: term(prediction, moved))
+        return term(prediction, _moved_each(padded, best))
+
+    return best_of_nine
 
 
 def shift_invariant_negative_ssim(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -77,9 +117,21 @@ def shift_invariant_fft_distance(prediction: torch.Tensor, target: torch.Tensor)
     return _per_sample((spectrum - _spectrum(_moved_each(padded, best))).abs())
 
 
-def gate_error(gate: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of gate and binary blur mask, both (B, 1, H, W), of each sample, shape (B,)."""
-    return _per_sample((gate.float() - mask.float()).square())
+def cross_entropy(gate: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Binary cross entropy of a gate and a mask, both (B, 1, H, W) in [0, 1], of each sample, shape (B,).
+
+    Taken from the gate's logit, limited to +-13.8: unlike that of a squared error, its gradient with respect to what
+    the gate's sigmoid was given does not fade where the gate is wrong and sure of it.
+    """
+    logits = torch.logit(gate.float(), eps=1e-6)
+    return _per_sample(F.binary_cross_entropy_with_logits(logits, mask.float(), reduction="none"))
+
+
+def outside_residual(restored: torch.Tensor, blurred: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean absolute change of each sample outside its mask, (B, 1, H, W), shape (B,); 0 where all is blurred."""
+    outside = 1 - mask.float()
+    change = ((restored.float() - blurred.float()).abs() * outside).flatten(1).sum(dim=1)
+    return change / (restored.shape[1] * outside.flatten(1).sum(dim=1)).clamp_min(1)
 
 
 def pad_for_shifts(target: torch.Tensor) -> torch.Tensor:

@@ -21,9 +21,10 @@ def learning_rate(settings: TrainingSettings, step: int) -> float:
         return base * (step + 1) / (schedule.warmup_steps + 1)
     if schedule.kind == "multistep":
         return base * schedule.factor ** sum(milestone <= step for milestone in schedule.milestones)
-    done = (step - schedule.warmup_steps) / max(1, settings.steps - schedule.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-    return base * (schedule.final_fraction + (1 - schedule.final_fraction) * cosine)
+    before = schedule.warmup_steps + schedule.constant_steps
+    done = min(1.0, max(0, step - before) / max(1, settings.steps - before))
+    left = 1 - done if schedule.kind == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return base * (schedule.final_fraction + (1 - schedule.final_fraction) * left)
 
 
 def make_optimizer(settings: OptimizerSettings, module: nn.Module) -> torch.optim.Optimizer:

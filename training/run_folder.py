@@ -10,7 +10,7 @@ from localblur.common.errors import LocalblurError
 from localblur.common.files import read_json, refuse_existing, write_json
 from localblur.common.locking import LOCK_NAME, FolderLock
 from localblur.training.checkpoint import CARD_NAME, WEIGHTS_NAME
-from localblur.training.loop import STATE_NAME
+from localblur.training.loop import DUMP_NAME, STATE_NAME
 from localblur.training.run_log import LOG_NAME
 
 RUN_NAME = "run.json"
@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 _RUN_FORMAT = "localblur-run"
 _MODELS = ("best", "last")
 _OWN_FILES = (
-    *(RUN_NAME, STATE_NAME, LOG_NAME),
+    *(RUN_NAME, STATE_NAME, DUMP_NAME, LOG_NAME),
     *(f"{folder}/{name}" for folder in _MODELS for name in (WEIGHTS_NAME, CARD_NAME)),
 )
 _BOARD_FILES = "tensorboard/events.out.tfevents.*"

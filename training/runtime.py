@@ -3,7 +3,8 @@
 Everything that is peculiar about accelerate is kept here. It starts the processes' communication (torchrun), places and
 wraps the model, and reduces over processes. It is not given the number format (its choice is global to the process and
 cannot be changed), the optimizer (which it would only wrap for float16), nor the data loader (whose order then depends
-on the global random state, so that a resumed run differs).
+on the global random state, so that a resumed run differs). It is imported when a run begins: that takes a second, which
+commands that only want a device do not spend.
 """
 
 import signal
@@ -13,14 +14,17 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any, Literal
 
+import psutil  # type: ignore[import-untyped]
 import torch
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 from torch import nn
 
 from localblur.common.errors import LocalblurError
 
 Precision = Literal["fp32", "bf16"]
+TrainingPrecision = Literal["fp32", "bf16", "fp16"]
+"""float16 only in training, which scales the loss; to run a network bfloat16 is as fast and cannot overflow."""
+
+_MIB = 1 << 20
 
 
 class Runtime:
@@ -36,6 +40,8 @@ class Runtime:
         wanted = resolve_device(device)
         if wanted.type == "cuda" and wanted.index is not None:
             torch.cuda.set_device(wanted)
+        from accelerate import Accelerator
+
         self._accelerator = Accelerator(cpu=wanted.type == "cpu", mixed_precision="no")
         self.device: torch.device = self._accelerator.device
         self.rank: int = self._accelerator.process_index
@@ -47,9 +53,19 @@ class Runtime:
         wrapped: nn.Module = self._accelerator.prepare_model(module)
         return wrapped
 
-    def backward(self, loss: torch.Tensor) -> None:
-        """Gradients of `loss`."""
-        self._accelerator.backward(loss)
+    def apart(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """Within this context gradients of a wrapped model stay in their process: more of them will be added."""
+        context: AbstractContextManager[Any] = self._accelerator.no_sync(model)
+        return context
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Average the gradients of a module that is not wrapped; all processes must ask."""
+        if self.ranks == 1:
+            return
+        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+        mean = self._accelerator.reduce(torch.cat([gradient.flatten() for gradient in gradients]), reduction="mean")
+        for gradient, values in zip(gradients, mean.split([item.numel() for item in gradients]), strict=True):
+            gradient.copy_(values.view_as(gradient))
 
     def everywhere(self, flag: torch.Tensor) -> bool:
         """Whether the boolean tensor `flag` is true on every process."""
@@ -63,9 +79,26 @@ class Runtime:
             return value
         return int(self._accelerator.gather(torch.tensor([value], device=self.device)).max())
 
-    def autocast(self, precision: Precision) -> AbstractContextManager[Any]:
+    def gathered(self, own: list[Any]) -> list[Any]:
+        """The items of all processes, one process after another; all must ask, and all get them."""
+        if self.ranks == 1:
+            return own
+        from accelerate.utils import gather_object
+
+        items: list[Any] = gather_object(own)
+        return items
+
+    def memory_mib(self) -> float:
+        """The most memory tensors have taken on a GPU so far; on a processor what the process holds now."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / _MIB
+        return float(psutil.Process().memory_info().rss) / _MIB
+
+    def autocast(self, precision: TrainingPrecision) -> AbstractContextManager[Any]:
         """The context a forward pass runs in."""
-        return torch.autocast(self.device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+        if precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
 
     def isolated_random(self) -> AbstractContextManager[None]:
         """Within this context the run may seed torch; afterwards the caller's random state is as it was."""
@@ -76,8 +109,7 @@ class Runtime:
         own = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             own["cuda"] = torch.cuda.get_rng_state(self.device)
-        states: list[dict[str, torch.Tensor]] = gather_object([own]) if self.ranks > 1 else [own]
-        return states
+        return self.gathered([own])
 
     def set_random_state(self, states: list[dict[str, torch.Tensor]]) -> None:
         """Restore what `random_state` gave; a process that did not exist then keeps its fresh state."""

@@ -1,6 +1,7 @@
 """The command `train-lbag`."""
 
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,10 @@ from localblur.training.recipes import recipe_names
 
 if TYPE_CHECKING:
     from localblur.training.config import TrainingSettings
+    from localblur.training.data import TrainingData
     from localblur.training.loop import Summary
     from localblur.training.run_folder import RunFolder
+    from localblur.training.runtime import Runtime
 
 
 @click.command(cls=Command)
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 @settings_options
 @click.option("--minutes", type=float, help="Stop cleanly, with a checkpoint, after so many minutes.")
 @click.option("--workers", type=click.IntRange(min=0), help="Loader processes.  [default: 0, or 4 with a GPU]")
+@click.option("--dry-run", is_flag=True, help="Build everything, make two steps, write nothing.")
+@click.option("--download", is_flag=True, help="Fetch VGG19's weights (548 MB, once) where the recipe needs them.")
 @device_option
 @seed_option()
 @click.pass_context
@@ -50,6 +55,8 @@ def main(
     overrides: tuple[str, ...],
     minutes: float | None,
     workers: int | None,
+    dry_run: bool,
+    download: bool,
     device: str,
     seed: int,
 ) -> None:
@@ -60,6 +67,7 @@ def main(
       train-lbag pairs.h5 gopro.h5 --recipe lbag -o runs/lbag
       train-lbag pairs.h5 --recipe lbag-small --set steps=400 -o runs/small
       train-lbag pairs.h5 -o runs/small --resume
+      train-lbag pairs.h5 --recipe nafnet-w32 --set data.batch=8 -o runs/nafnet --dry-run
 
     The learning rate depends on the step alone, so that a resumed run equals an uninterrupted one bit for bit. To train
     for a given time, choose --set steps=N from the shown speed; --minutes only cuts a run short. With several GPUs:
@@ -70,9 +78,11 @@ def main(
         values["seed"] = seed
     if minutes is not None:
         values["max_minutes"] = minutes
-    summary = run_training(
-        data,
-        output,
+    if download:
+        overrides = (*overrides, f"objective.vgg_weights={downloaded_vgg()}")
+    request = TrainingRequest(
+        data=data,
+        output=output,
         recipe=recipe,
         values=values,
         config=config,
@@ -82,28 +92,21 @@ def main(
         device=device,
         workers=workers,
     )
+    if dry_run:
+        report_trial(try_training(request))
+        return
+    summary = run_training(request)
     if summary.main:
         report(summary, output)
     if summary.reason == "interrupted":
         raise KeyboardInterrupt
 
 
-def run_training(
-    data: tuple[Path, ...],
-    output: Path,
-    *,
-    recipe: str | None = None,
-    values: dict[str, Any] | None = None,
-    config: Path | None = None,
-    overrides: tuple[str, ...] = (),
-    resume: bool = False,
-    overwrite: bool = False,
-    device: str = "auto",
-    workers: int | None = None,
-) -> "Summary":
-    """Resolve settings, open the data, and train; the work of the command, without its parsing and reporting.
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """What a call asks for.
 
-    Args:
+    Attributes:
         data: pairs files.
         output: the run's folder.
         recipe: name of a recipe; None is the resumed run's, else `lbag`.
@@ -113,25 +116,63 @@ def run_training(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         workers: loader processes; None is 0 on a processor and 4 with a GPU.
     """
-    from localblur.training.checkpoint import load_state
-    from localblur.training.data import open_data
+
+    data: tuple[Path, ...]
+    output: Path
+    recipe: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    resume: bool = False
+    overwrite: bool = False
+    device: str = "auto"
+    workers: int | None = None
+
+
+def run_training(request: TrainingRequest) -> "Summary":
+    """Resolve settings, open the data, and train; the work of the command, without its parsing and reporting."""
     from localblur.training.loop import train
     from localblur.training.run_folder import RunFolder
     from localblur.training.runtime import Runtime
 
-    if resume and overwrite:
-        raise LocalblurError("--resume continues a run and --overwrite replaces it; give one of them")
-    runtime = Runtime(device)
-    with RunFolder(output, resume=resume, overwrite=overwrite, writing=runtime.main) as folder:
-        state = load_state(folder.checkpoint) if resume and folder.checkpoint.exists() else None
-        base = _base_values(recipe, folder, state) if resume else _recipe_values(recipe)
-        settings = _resolve(base, values or {}, config, overrides)
-        opened = open_data(data, settings)
-        folder.prepare(settings.model_dump(mode="json"), data, opened.fingerprint, fresh=state is None)
+    _check(request)
+    runtime, output = Runtime(request.device), request.output
+    with RunFolder(output, resume=request.resume, overwrite=request.overwrite, writing=runtime.main) as folder:
+        settings, opened, state = _prepared(request, folder)
+        folder.prepare(settings.model_dump(mode="json"), request.data, opened.fingerprint, fresh=state is None)
         runtime.wait()
-        if workers is None:
-            workers = 4 if runtime.device.type == "cuda" else 0
+        workers = _workers(request, runtime)
         return train(settings, opened, output, runtime=runtime, workers=workers, state=state)
+
+
+def try_training(request: TrainingRequest) -> "list[str]":
+    """Do what `run_training` does up to its second step, and write nothing; returns what was seen, in lines."""
+    from localblur.training.dry_run import described, dry_run
+    from localblur.training.run_folder import RunFolder
+    from localblur.training.runtime import Runtime
+
+    _check(request)
+    runtime = Runtime(request.device)
+    folder = RunFolder(request.output, resume=request.resume, overwrite=request.overwrite, writing=runtime.main)
+    with folder:
+        settings, opened, _ = _prepared(request, folder)
+        tried = dry_run(settings, opened, runtime=runtime, workers=_workers(request, runtime))
+    return described(tried) if runtime.main else []
+
+
+def downloaded_vgg() -> Path:
+    """VGG19's weights where torchvision keeps them too, fetched if they are not there yet."""
+    import torch
+
+    from localblur.training.vgg_features import download_vgg19
+
+    return download_vgg19(Path(torch.hub.get_dir()) / "checkpoints")
+
+
+def report_trial(lines: "list[str]") -> None:
+    """Say what a dry run showed."""
+    for line in lines:
+        click.echo(line)
 
 
 def report(summary: "Summary", output: Path) -> None:
@@ -154,6 +195,30 @@ def report(summary: "Summary", output: Path) -> None:
         click.echo(f"last model: {output / 'last'}")
     else:
         click.echo("continue with --resume")
+
+
+def _prepared(
+    request: TrainingRequest, folder: "RunFolder"
+) -> "tuple[TrainingSettings, TrainingData, dict[str, Any] | None]":
+    """Settings, data, and the state to continue from."""
+    from localblur.training.checkpoint import load_state
+    from localblur.training.data import open_data
+
+    state = load_state(folder.checkpoint) if request.resume and folder.checkpoint.exists() else None
+    base = _base_values(request.recipe, folder, state) if request.resume else _recipe_values(request.recipe)
+    settings = _resolve(base, request.values, request.config, request.overrides)
+    return settings, open_data(request.data, settings), state
+
+
+def _check(request: TrainingRequest) -> None:
+    if request.resume and request.overwrite:
+        raise LocalblurError("--resume continues a run and --overwrite replaces it; give one of them")
+
+
+def _workers(request: TrainingRequest, runtime: "Runtime") -> int:
+    if request.workers is not None:
+        return request.workers
+    return 4 if runtime.device.type == "cuda" else 0
 
 
 def _recipe_values(recipe: str | None) -> dict[str, Any]:

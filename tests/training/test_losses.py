@@ -1,51 +1,21 @@
-"""Loss terms and the gated objective, against the published code and against autograd through the nine-fold form."""
+"""Loss terms, against the published code and against autograd through the nine-fold form."""
 
-from pathlib import Path
+import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from golden_losses import Case, golden_losses
 
 from localblur.training import losses
-from localblur.training.networks.base import Restored
-from localblur.training.objectives import ObjectiveSettings, gated_objective
+from localblur.training.ssim import window_mean
 
 TERMS = {
-    "l1": (losses.l1, losses.shift_invariant_l1),
+    "l1": (losses.l1, losses.shift_invariant(losses.l1)),
     "ssim": (losses.negative_ssim, losses.shift_invariant_negative_ssim),
     "fft": (losses.fft_distance, losses.shift_invariant_fft_distance),
 }
-GOLDEN = Path(__file__).parent / "golden"
-GATE_PHASE = 0.7
-
-
-def tensor(values):
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-
-
-class Case:
-    """The inputs of the published code when golden/losses.npz was made; lists are coarse to fine."""
-
-    def __init__(self):
-        height, width = 64, 80
-        n, c, h, w = np.ogrid[:2, :3, :height, :width]
-        sharp = 0.5 + 0.25 * np.sin(0.31 * h * (c + 1) + 0.17 * w + c + n)
-        sharp = sharp + 0.2 * np.sin(0.9 * w - 0.53 * h + 2 * n)
-        moved = np.stack([np.roll(sharp[0], (1, -1), (1, 2)), np.roll(sharp[1], 1, 2)])
-        moved = moved + 0.02 * np.sin(1.3 * h + 0.7 * w + c)
-        y, x = np.ogrid[:height, :width]
-        mask = ((y - height / 2) / (height / 4)) ** 2 + ((x - width / 3) / (width / 5)) ** 2 < 1
-        self.sharp, self.mask = tensor(sharp), tensor(np.broadcast_to(mask, (2, 1, height, width)))
-        full = tensor(moved)
-        coarser = [F.interpolate(full, scale_factor=scale, mode="bilinear") for scale in (0.25, 0.5)]
-        self.images = [coarser[0] + 0.01, coarser[1] - 0.01, full]
-        self.targets = [F.interpolate(self.sharp, scale_factor=s, mode="bilinear") for s in (0.25, 0.5)] + [self.sharp]
-        self.masks = [self.mask[..., ::step, ::step] for step in (4, 2, 1)]
-        self.gates = [
-            tensor(0.1 + 0.9 * (0.5 + 0.5 * np.sin(GATE_PHASE * np.arange(m.numel())))).reshape(m.shape)
-            for m in self.masks
-        ]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +25,7 @@ def case():
 
 @pytest.fixture(scope="module")
 def golden():
-    return np.load(GOLDEN / "losses.npz")
+    return golden_losses()
 
 
 def nine_fold(term, prediction, target):
@@ -87,20 +57,6 @@ def test_moved_targets_equal_the_published_code(case, golden):
     np.testing.assert_array_equal(moved.numpy(), golden["shifted_targets_s1_sample0"])
 
 
-@pytest.mark.parametrize(("shift_invariant", "name"), [(True, "shift_total"), (False, "plain_total")])
-def test_the_objective_without_gates_equals_the_published_code(case, golden, shift_invariant, name):
-    settings = ObjectiveSettings(gate_weight=0, shift_invariant=shift_invariant)
-    value = gated_objective(Restored(case.images, case.gates), case.sharp, case.mask, settings)
-    assert float(value.total) == pytest.approx(float(golden[name]), rel=1e-4)
-
-
-def test_the_full_objective_equals_the_published_code(case, golden):
-    value = gated_objective(Restored(case.images, case.gates), case.sharp, case.mask, ObjectiveSettings())
-    assert float(value.total) == pytest.approx(float(golden["full_objective"]), rel=1e-4)
-    gate_sum = sum(float(golden[f"gate_mse_{scale}"]) for scale in range(3))
-    assert float(value.terms["gate"]) == pytest.approx(gate_sum, rel=1e-4)
-
-
 @pytest.mark.parametrize("name", TERMS)
 def test_the_fast_form_has_value_and_gradient_of_the_nine_fold_form(name):
     generator = torch.Generator().manual_seed(1)
@@ -125,36 +81,79 @@ def test_a_prediction_moved_by_one_pixel_costs_nothing_inside(case):
     padded = losses.pad_for_shifts(target)
     for shift in losses.SHIFTS_PX:
         prediction = losses.moved_by(padded, shift)
-        assert float(losses.shift_invariant_l1(prediction, target).max()) == 0
+        assert float(losses.shift_invariant(losses.l1)(prediction, target).max()) == 0
     assert float(losses.l1(losses.moved_by(padded, (1, 0)), target).min()) > 0.01
 
 
-def test_bfloat16_predictions_are_compared_in_float32(case):
-    rounded = [image.to(torch.bfloat16) for image in case.images]
-    gates = [gate.to(torch.bfloat16) for gate in case.gates]
-    with torch.autocast("cpu", torch.bfloat16):
-        value = gated_objective(Restored(rounded, gates), case.sharp, case.mask, ObjectiveSettings())
-    exact = [image.to(torch.bfloat16).float() for image in case.images]
-    exact_gates = [gate.float() for gate in gates]
-    expected = gated_objective(Restored(exact, exact_gates), case.sharp, case.mask, ObjectiveSettings())
-    assert value.total.dtype == torch.float32
-    assert float(value.total) == float(expected.total)
+def test_terms_of_other_methods_equal_their_published_code(case, golden):
+    image, target = case.images[-1], case.sharp
+    assert float(losses.negative_psnr(image, target).mean()) == pytest.approx(
+        float(golden["nafnet_psnrloss"]), rel=1e-4
+    )
+    pairs = list(zip(case.images, case.targets, strict=True))
+    spectra = sum(float(losses.fft_components(image, target).mean()) for image, target in pairs)
+    assert spectra == pytest.approx(float(golden["mimo_fft_reim"]), rel=1e-4)
+    content = sum(float(losses.l1(image, target).mean()) for image, target in pairs)
+    assert content == pytest.approx(float(golden["deepdeblur_l1_sum"]), rel=1e-4)
 
 
-def test_gates_learn_nothing_from_pairs_without_a_mask(case):
-    gates = [gate.clone().requires_grad_() for gate in case.gates]
-    known = torch.tensor([True, False])
-    restored = Restored(case.images, gates)
-    value = gated_objective(restored, case.sharp, case.mask, ObjectiveSettings(), known)
-    value.total.backward()
-    assert all(float(gate.grad[0].abs().max()) > 0 and float(gate.grad[1].abs().max()) == 0 for gate in gates)
-    nothing = gated_objective(restored, case.sharp, case.mask, ObjectiveSettings(), torch.tensor([False, False]))
-    assert float(nothing.terms["gate"].detach()) == 0
+@pytest.mark.parametrize("width", [9, 10])
+def test_spectral_components_equal_those_of_the_full_spectrum(width):
+    a, b = torch.rand(2, 2, 3, 8, width, generator=torch.Generator().manual_seed(0))
+    full = torch.view_as_real(torch.fft.fft2(a - b)).abs().flatten(1).mean(dim=1)
+    torch.testing.assert_close(losses.fft_components(a, b), full)
 
 
-def test_weights_of_zero_leave_terms_out(case):
-    settings = ObjectiveSettings(ssim_weight=0, fft_weight=0, gate_weight=0, shift_invariant=False)
-    value = gated_objective(Restored(case.images, []), case.sharp, case.mask, settings)
-    expected = sum(float((a - b).abs().mean()) for a, b in zip(case.images, case.targets, strict=True))
-    assert float(value.total) == pytest.approx(expected, rel=1e-5)
-    assert set(value.terms) == {"l1", "gate"}
+def test_charbonnier_of_equal_pictures_is_its_constant_and_far_ones_are_l1(case):
+    assert float(losses.charbonnier(case.sharp, case.sharp).max()) == pytest.approx(losses.CHARBONNIER_EPS)
+    far = case.sharp + 0.5
+    assert float(losses.charbonnier(far, case.sharp).max()) == pytest.approx(0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("term", [losses.mse, losses.charbonnier, losses.negative_psnr, losses.fft_components])
+def test_any_term_can_be_made_shift_invariant(term):
+    generator = torch.Generator().manual_seed(2)
+    target = torch.rand(2, 3, 24, 20, generator=generator)
+    prediction = losses.moved_by(losses.pad_for_shifts(target), (1, -1)) + 0.05
+    prediction = (prediction + 0.01 * torch.rand(prediction.shape, generator=generator)).requires_grad_()
+    fast = losses.shift_invariant(term)(prediction, target)
+    (gradient,) = torch.autograd.grad(fast.sum(), prediction)
+    slow = nine_fold(term, prediction, target)
+    (expected,) = torch.autograd.grad(slow.sum(), prediction)
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_cross_entropy_pulls_where_squared_error_does_not():
+    """Of a gate that is wrong and sure of it: the gradient with respect to what its sigmoid is given."""
+    given = torch.tensor([[[[-8.0]]]], requires_grad=True)
+    blurred = torch.ones(1, 1, 1, 1)
+    pulls = [
+        float(torch.autograd.grad(loss(torch.sigmoid(given), blurred).sum(), given)[0])
+        for loss in (losses.mse, losses.cross_entropy)
+    ]
+    assert abs(pulls[0]) < 1e-3
+    assert pulls[1] == pytest.approx(-1, rel=1e-2)
+    half = losses.cross_entropy(torch.full((1, 1, 2, 2), 0.25), torch.full((1, 1, 2, 2), 0.5))
+    assert float(half) == pytest.approx(-0.5 * math.log(0.25) - 0.5 * math.log(0.75))
+
+
+def test_the_residual_counts_only_outside_the_mask():
+    blurred, mask = torch.zeros(2, 3, 4, 4), torch.zeros(2, 1, 4, 4)
+    mask[0, :, :, :2], mask[1] = 1, 1
+    restored = blurred + 9 * mask + 0.25 * (1 - mask)
+    torch.testing.assert_close(losses.outside_residual(restored, blurred, mask), torch.tensor([0.25, 0.0]))
+
+
+def test_the_windows_by_taps_are_those_of_one_convolution():
+    """The processor's form, its gradient included, against a plain 11 x 11 convolution."""
+    image = torch.rand(
+        2, 3, 19, 23, dtype=torch.float64, generator=torch.Generator().manual_seed(3), requires_grad=True
+    )
+    row = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / 4.5)
+    window = (torch.outer(row, row) / row.sum() ** 2).expand(3, 1, 11, 11)
+    weights = torch.rand(2, 3, 9, 13, dtype=torch.float64)
+    forms = window_mean(image), F.conv2d(image, window, groups=3)
+    gradients = [torch.autograd.grad((form * weights).sum(), image)[0] for form in forms]
+    torch.testing.assert_close(*forms)
+    torch.testing.assert_close(*gradients)

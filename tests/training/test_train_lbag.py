@@ -87,7 +87,7 @@ def test_patches_larger_than_the_pictures_are_refused(tmp_path, pairs):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--recipe", "lbag-tiny"), "known recipes: lbag, lbag-small"),
+        (("--recipe", "lbag-tiny"), "known recipes: deblurgan, "),
         (("--recipe", "lbag-small", "--set", "optimizer.rate=1"), "optimizer.rate"),
         (("--recipe", "lbag-small", "--device", "gpu"), "unknown device"),
         (("--recipe", "lbag-small", "--config", "missing.yaml"), "missing.yaml"),

@@ -1,0 +1,72 @@
+"""What a training step sees, as settings."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from localblur.common.settings import Settings
+
+
+class StageSettings(Settings):
+    """A part of a run with patches of one size (progressive patches, as Restormer's).
+
+    Attributes:
+        duration: share of the run, in units common to all stages.
+        patch_px, batch: as in `DataSettings`, which then says nothing about them.
+    """
+
+    duration: float = Field(gt=0)
+    patch_px: int = Field(ge=44, multiple_of=4)
+    batch: int = Field(ge=1)
+
+
+class AugmentSettings(Settings):
+    """What may be changed in a patch; blurred and sharp alike, but for noise.
+
+    Attributes:
+        turn: `mirror` left and right, `all` eight ways to mirror and rotate by multiples of 90 degrees, or `none`.
+        channel_order: exchange red, green and blue.
+        exposure_stops: make linear light up to so many stops brighter or darker.
+        saturation: factor of the colours' distance from gray, drawn evenly between the two.
+        noise: Gaussian noise in the blurred picture whose standard deviation is this times |N(0, 1)|, coded values in
+            [0, 1], as DeepDeblur's.
+    """
+
+    turn: Literal["none", "mirror", "all"] = "all"
+    channel_order: bool = False
+    exposure_stops: float = Field(default=0.0, ge=0, le=4)
+    saturation: tuple[float, float] | None = None
+    noise: float = Field(default=0.0, ge=0, le=0.5)
+
+
+class DataSettings(Settings):
+    """What one step sees.
+
+    Attributes:
+        patch_px: side of the square patches; a multiple of 4.
+        batch: patches per step, over all processes together.
+        stages: patch sizes and batches that change during the run, one stage after another; empty: they do not.
+        blur_aware_probability: share of patches centred on a blurred pixel.
+        weights: one number per pairs file, its share of the patches; None draws every pair equally often.
+        augment: what is changed at random.
+    """
+
+    patch_px: int = Field(default=256, ge=44, multiple_of=4)
+    batch: int = Field(default=12, ge=1)
+    stages: tuple[StageSettings, ...] = ()
+    blur_aware_probability: float = Field(default=0.5, ge=0, le=1)
+    weights: tuple[float, ...] | None = None
+    augment: AugmentSettings = AugmentSettings()
+
+    def all_stages(self) -> tuple[StageSettings, ...]:
+        """The stages of a run; one when nothing changes."""
+        return self.stages or (StageSettings(duration=1.0, patch_px=self.patch_px, batch=self.batch),)
+
+    def stage_ends(self, steps: int) -> list[int]:
+        """The step each stage ends before, of a run of `steps`; the last is `steps`."""
+        total = sum(stage.duration for stage in self.all_stages())
+        done, ends = 0.0, []
+        for stage in self.all_stages():
+            done += stage.duration
+            ends.append(round(steps * done / total))
+        return ends
