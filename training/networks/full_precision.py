@@ -13,4 +13,6 @@ def full_precision(device: torch.device) -> AbstractContextManager[Any]:
     For layers that predict a picture itself instead of what to add to it: bfloat16 has 8 bits of precision, and near
     full scale its steps are 1/256, as coarse as the 8-bit picture.
     """
-    return torch.autocast(device.type, enabled=False) if is_autocast_available(device.type) else nullcontext()
+    if not is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
+        return nullcontext()  # nothing to undo, and nothing for an exporter to stumble over
+    return torch.autocast(device.type, enabled=False)

@@ -67,7 +67,7 @@ class LBAG(MIMOTrunk):
         for scale, (scaled, head) in enumerate(zip(inputs, heads, strict=True)):
             residual = head[:, 1:]
             if self.multiscale_gate or scale == len(heads) - 1:
-                gate = torch.sigmoid(head[:, :1])
+                gate = torch.sigmoid(head[:, :1].float())  # bfloat16 would round what is almost open to 1
                 applied = gate.clamp_min(self.clamp_gate) if self.clamp_gate > 0 else gate
                 gates.append(gate if self.gates_before_clamp else applied)
                 residual = residual * applied

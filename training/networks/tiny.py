@@ -86,5 +86,5 @@ class Tiny(RestorationNetwork):
         for up, decoder in zip(self.up, self.decoder, strict=True):
             features = decoder(F.pixel_shuffle(up(features), 2) + skips.pop())
         predicted = F.pixel_shuffle(self.head(features), 2)
-        gate = torch.sigmoid(predicted[:, :1])
+        gate = torch.sigmoid(predicted[:, :1].float())  # bfloat16 would round what is almost open to 1
         return Restored([image + gate * predicted[:, 1:]], [gate])
