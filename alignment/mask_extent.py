@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.alignment.mask_input import BoolArray, FloatArray, PairLevels, reduced, work_size
-from localblur.alignment.mask_regions import RimRule, fill_regions
 from localblur.alignment.mask_settings import MaskSettings, RegionSettings
 from localblur.alignment.pair_evidence import gather_evidence
+from localblur.datasets.mask_regions import RimRule, fill_regions
 from localblur.datasets.mask_shapes import clean, disc, hysteresis, scaled, soften
 
 Mask = npt.NDArray[np.uint8]

@@ -65,6 +65,8 @@ def import_masks(path: Path, source: Path, binary: Binary = "half", *, overwrite
                 result.shares.append(_take_over(key, others, sizes[key[0]], writer))
             except LocalblurError as error:
                 result.failures.append(f"{'/'.join(key)}: {' '.join(str(error).split())}")
+        if not result.shares:
+            writer.drop()
     if not result.shares:
         raise LocalblurError(f"not one mask of {source} can be used: {'; '.join(result.failures[:3])}")
     return result

@@ -75,6 +75,8 @@ def add_masks(
         for outcome in run_masks(tasks, result, workers, scheduler):
             if outcome.written is not None:
                 writer.fold(outcome.written)
+        if not writer.finished:
+            writer.drop()
     return result
 
 

@@ -50,42 +50,6 @@ def clean(
     return np.asarray(keep[labels], np.bool_)
 
 
-def fill_flat_regions(
-    binary: BoolArray, flat: BoolArray, *, coverage: float, largest_area: float, smallest_px: float = 5.0
-) -> BoolArray:
-    """Add flat regions that lie mostly between parts of the mask: the inside of a flat object shows no change.
-
-    An object of one colour differs from its blurred self only along its outline, and there only where the outline is
-    not parallel to the motion. A flat region (of the sharp picture) belongs to it if enough of its rim is masked.
-
-    Args:
-        binary: (H, W), what is known to be blurred.
-        flat: (H, W), where the picture is too even to show motion.
-        coverage: share of a region's rim, in (0, 1), that must be masked.
-        largest_area: larger regions, as a share of the image, are background.
-        smallest_px: regions smaller than the square of this length (in a 640-px-wide image) are left to closing.
-    """
-    reach = scaled(1.0, binary.shape[1])
-    # eroded first, so that regions do not leak into each other through weak spots of an outline
-    core = cv2.erode((flat & ~binary).astype(np.uint8), disc(reach))
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(core, connectivity=4)
-    area = statistics[:, cv2.CC_STAT_AREA]
-    wanted = (area >= scaled(smallest_px, binary.shape[1]) ** 2) & (area <= largest_area * binary.size)
-    wanted[0] = False
-    numbers = np.zeros(len(area), np.float32)
-    numbers[wanted] = np.arange(1, wanted.sum() + 1)
-    numbered = numbers[labels]
-    whole = cv2.dilate(numbered, disc(reach + 1))
-    around = cv2.dilate(whole, disc(scaled(2.0, binary.shape[1])))
-    rim = (whole == 0) & (around > 0)
-    owners = around[rim].astype(np.intp)
-    rims = np.bincount(owners, minlength=int(wanted.sum()) + 1)
-    masked = np.bincount(owners[binary[rim]], minlength=len(rims))
-    filled = masked > coverage * np.maximum(rims, 1)
-    filled[0] = False
-    return np.asarray(binary | filled[whole.astype(np.intp)], np.bool_)
-
-
 def fill_holes(binary: BoolArray) -> BoolArray:
     """Fill every hole that does not reach the border of the image."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats((~binary).astype(np.uint8), connectivity=4)

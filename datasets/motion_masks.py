@@ -6,7 +6,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from localblur.common.settings import Settings
-from localblur.datasets.mask_shapes import BoolArray, clean, fill_flat_regions, hysteresis, scaled, soften
+from localblur.datasets.mask_regions import RimRule, fill_regions
+from localblur.datasets.mask_shapes import BoolArray, clean, hysteresis, scaled, soften
 
 
 class MotionMaskSettings(Settings):
@@ -67,10 +68,8 @@ def motion_mask(
         flat &= edges < noise
     ratio = cv2.blur(ratio, (3, 3))
     outlined = _tidy(hysteresis(ratio, settings.low, settings.high), settings)
-    completed = fill_flat_regions(
-        outlined, flat, coverage=settings.flat_coverage, largest_area=settings.largest_flat_area
-    )
-    binary = _tidy(completed, settings)
+    rule = RimRule(settings.flat_coverage, imbalance=0.1, border=0.5, largest_area=settings.largest_flat_area)
+    binary = _tidy(fill_regions(outlined, flat, rule), settings)
     log_odds = 3 * np.log(np.maximum(ratio, 1e-3) / settings.low)
     return soften(binary, log_odds.astype(np.float32), scaled(3.0, swing.shape[1]))
 

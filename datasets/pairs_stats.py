@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from localblur.datasets.mask_confidence import MASK_CONFIDENCE, doubtful_below
 from localblur.datasets.pair import Verdict
 from localblur.datasets.store_reader import PairsFile
 from localblur.datasets.store_schema import SPLITS
@@ -44,6 +45,7 @@ class SplitStatistics:
         verdicts: pairs by verdict.
         decided_by: pairs by who decided.
         masked, mended: pairs with a mask, and with one that a person drew or mended.
+        doubtful: pairs whose mask has little confidence, see `mask_confidence`.
         blurred_area: share of the area, of pairs that have a mask and are not rejected; None without any.
         measures: every quality measure, of pairs that are not rejected.
     """
@@ -54,6 +56,7 @@ class SplitStatistics:
     decided_by: dict[str, int]
     masked: int
     mended: int
+    doubtful: int
     blurred_area: Distribution | None
     measures: dict[str, Distribution]
 
@@ -108,13 +111,15 @@ def _measure_split(pairs: PairsFile, splits: Sequence[str]) -> SplitStatistics:
     verdicts, deciders = Counter[str](), Counter[str]()
     areas: list[float] = []
     measures: dict[str, list[float]] = {}
-    mended = 0
+    mended = doubtful = 0
+    limit = doubtful_below(pairs.mask_settings, pairs.header.settings.get("mask"))
     for entry in entries:
         shares = pairs.blurred_shares(entry.name)
         mended += sum(pairs.is_mended(entry.name, index) for index in range(entry.count))
         for info, share in zip(pairs.info(entry.name), shares, strict=True):
             verdicts[info.verdict.value] += 1
             deciders[info.decided_by] += 1
+            doubtful += info.quality.get(MASK_CONFIDENCE, 1.0) < limit
             if info.verdict is not Verdict.REJECT:
                 areas.append(float(share))
                 for key, value in info.quality.items():
@@ -127,6 +132,7 @@ def _measure_split(pairs: PairsFile, splits: Sequence[str]) -> SplitStatistics:
         decided_by=dict(deciders.most_common()),
         masked=sum(entry.masked for entry in entries),
         mended=mended,
+        doubtful=doubtful,
         blurred_area=distribution(areas, AREA_EDGES),
         measures={key: found for key, found in spread.items() if found is not None},
     )
@@ -140,7 +146,7 @@ def statistics_lines(statistics: PairsStatistics) -> list[str]:
         by = ", ".join(f"{n} by {who}" for who, n in found.decided_by.items())
         lines += ["", f"  {split}: {found.pairs} pairs in {found.scenes} scenes"]
         lines += [f"    verdicts      {verdicts} ({by})"]
-        lines += [f"    masks         {found.masked} of {found.pairs}, {found.mended} mended by hand"]
+        lines += [f"    masks         {found.masked} of {found.pairs}, {found.mended} mended by hand, {found.doubtful} doubtful"]
         lines += _area_lines(found.blurred_area)
         head = f"    {'measure':<22}{'mean':>10}{'median':>10}{'p5':>10}{'p95':>10}{'pairs':>8}"
         lines += [head] if found.measures else ["    no quality measures are stored"]

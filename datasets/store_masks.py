@@ -63,7 +63,7 @@ def write_mask_part(
 class MasksWriter:
     """Collects masks for the pairs of a file and puts them all in at a good end; a context manager.
 
-    Without a single mask the file is left as it is. On an exception or a kill the file keeps what it held; the same
+    After `drop`, the file is left as it is. On an exception or a kill the file keeps what it held; the same
     call continues, `finished` says what is done. Pairs that get no mask keep theirs; masks in the edits journal go on
     to outrank stored ones.
 
@@ -81,6 +81,7 @@ class MasksWriter:
         self.path, self.settings = path, json.loads(json.dumps(settings, default=str))
         self.folder = masks_folder(path)
         self.finished: set[tuple[str, str]] = set()
+        self._dropped = False
         self._pairs = PairsFile(path)
         self._pairs.close()
         self._indices = {
@@ -105,8 +106,13 @@ class MasksWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is None and not self._dropped:
             self._finish()
+
+    def drop(self) -> None:
+        """Give this run up: nothing of it is kept."""
+        self._dropped = True
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def add(self, scene: str, name: str, mask: npt.NDArray[np.uint8], confidence: float | None = None) -> None:
         """Give a pair its soft mask, uint8 (H, W), and the confidence it deserves, 0..1, if that is known.
@@ -138,9 +144,6 @@ class MasksWriter:
             )
 
     def _finish(self) -> None:
-        if not self.finished:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return
         copy = self.folder / COPY
         with writing(self.path):
             shutil.copyfile(self.path, copy)

@@ -99,6 +99,7 @@ class Answers:
                 "source": header.source,
                 "licence": header.licence,
                 "creator": header.creator,
+                "doubtful_below": curation.doubtful_below,
                 "pixels": f"{header.bit_depth}-bit, {header.encoding}",
             }
         )

@@ -5,6 +5,8 @@ import logging
 import secrets
 import socket
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +60,8 @@ def main(file: Path, port: int, browser: bool, read_only: bool, user: str | None
         if browser:
             webbrowser.open(page + ticket)  # the socket listens already: the browser waits for the server
         try:
-            server.run(sockets=[listener])
+            with quiet_end(server):
+                server.run(sockets=[listener])
         except KeyboardInterrupt:  # the usual way to end it
             logger.debug("interrupted")
     click.echo(f"closed; {_summary(file)}" if name else "closed")
@@ -86,6 +89,21 @@ def make_server(curation: Curation, listener: socket.socket, token: str, ticket:
         timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)
+
+
+@contextmanager
+def quiet_end(server: "uvicorn.Server") -> Iterator[None]:
+    """Say nothing of requests that are cut off by the end of the server: it is what the user asked for."""
+
+    def wanted(_record: logging.LogRecord) -> bool:
+        return not server.should_exit
+
+    errors = logging.getLogger("uvicorn.error")
+    errors.addFilter(wanted)
+    try:
+        yield
+    finally:
+        errors.removeFilter(wanted)
 
 
 def listen(port: int) -> socket.socket:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from localblur.common.errors import LocalblurError
 from localblur.datasets.edits import EditsWriter, tidy_note
 from localblur.datasets.edits_overlay import split_note, with_note
+from localblur.datasets.mask_confidence import doubtful_below
 from localblur.datasets.pair import PairInfo, Verdict
 from localblur.datasets.patch_choice import blurred_fraction
 from localblur.datasets.store_reader import PairsFile, SceneEntry
@@ -91,6 +92,11 @@ class Curation:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+    @property
+    def doubtful_below(self) -> float:
+        """Masks of less confidence are worth a look."""
+        return doubtful_below(self.stored.mask_settings, self.stored.header.settings.get("mask"))
 
     def place(self, number: int) -> Place:
         """Where pair `number` is.

@@ -1,6 +1,7 @@
 // The side panel: search, ticks with counts, ranges of measures.
 
 import { byId, make, readable, title } from "./dom.js";
+import { VERDICT_WORDS } from "./model.js";
 
 const GROUPS = [
   ["verdict", "Verdict"],
@@ -55,8 +56,9 @@ export class Filters {
         },
       });
       box.checked = chosen.has(key);
+      const shown = group === "verdict" ? VERDICT_WORDS[key] : key;
       const dot = group === "verdict" ? make("span", { class: `dot ${key}`, "aria-hidden": "true" }) : null;
-      return make("label", { class: "tick" }, box, dot, make("span", { class: "words", title: key }, key),
+      return make("label", { class: "tick" }, box, dot, make("span", { class: "words", title: shown }, shown),
         make("span", { class: "count" }, String(count)));
     });
     return make("fieldset", {}, make("legend", {}, words), make("div", { class: "ticks" }, ...rows));

@@ -2,7 +2,7 @@
 
 import { cellsUrl, thumbnailUrl } from "./api.js";
 import { byId, make, readable, title } from "./dom.js";
-import { AREA, MASK_WORDS, VERDICT_WORDS } from "./model.js";
+import { AREA, DOUBTFUL, MASK_WORDS, VERDICT_WORDS } from "./model.js";
 
 const CARD = { width: 216, height: 206, gap: 10 };
 const ROW_HEIGHT = 68;
@@ -156,10 +156,12 @@ export class List extends EventTarget {
     const shown = measure === AREA
       ? (pair.values[AREA] === null ? "no mask" : `${readable(pair.values[AREA])} % blurred`)
       : `${title(measure)} ${readable(pair.values[measure])}`;
+    const doubt = this.model.doubtful(pair) ? DOUBTFUL : "";
+    const why = pair.note ? `“${pair.note}”` : [pair.reasons, doubt].filter(Boolean).join("; ");
     return make("span", { class: "caption" },
       make("span", { class: "name", title: `${pair.scene}/${pair.name}` }, `${pair.scene}/${pair.name}`),
       make("span", { class: "facts" }, verdictTag(pair), make("span", { class: "value" }, pair.values[measure] === undefined ? "" : shown)),
-      make("span", { class: "why", title: pair.note || pair.reasons }, pair.note ? `“${pair.note}”` : pair.reasons));
+      make("span", { class: doubt && !pair.note ? "why doubtful" : "why", title: why }, why));
   }
 
   get tableColumns() {
@@ -169,7 +171,11 @@ export class List extends EventTarget {
   tableCells(pair) {
     return this.tableColumns.map((column) => {
       if (column === "verdict") return make("span", {}, verdictTag(pair));
-      if (column === "mask") return make("span", { title: MASK_WORDS[pair.mask] }, MASK_SHORT[pair.mask]);
+      if (column === "mask") {
+        const doubtful = this.model.doubtful(pair);
+        return make("span", { title: doubtful ? DOUBTFUL : MASK_WORDS[pair.mask], class: doubtful ? "doubtful" : null },
+          doubtful ? "doubtful" : MASK_SHORT[pair.mask]);
+      }
       if (column in BEFORE || column in AFTER) return make("span", { class: "text", title: pair[column] }, pair[column]);
       return make("span", { class: "number" }, readable(pair.values[column]));
     });

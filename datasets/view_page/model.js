@@ -5,6 +5,8 @@ import * as api from "./api.js";
 export const VERDICTS = ["accept", "reject", "undecided"];
 export const VERDICT_WORDS = { accept: "accepted", reject: "rejected", undecided: "undecided" };
 export const MASK_WORDS = ["no mask", "mask by method", "mask by hand"];
+export const DOUBTFUL = "doubtful mask";
+const CONFIDENCE = "mask_confidence"; // beside the blurred area: both are about the mask
 export const AREA = "blurred_area";
 
 /** A reason without its numbers, so that "residual 0.4 px" and "residual 0.7 px" are one kind. */
@@ -23,6 +25,7 @@ export class Model extends EventTarget {
     this.file = file;
     this.scenes = table.scenes;
     this.measures = Object.keys(table.measures);
+    if (this.measures.includes(CONFIDENCE)) this.measures = [CONFIDENCE, ...this.measures.filter((key) => key !== CONFIDENCE)];
     this.pairs = table.name.map((name, number) => {
       const scene = table.scenes[table.scene[number]];
       const pair = { number, name, scene: scene.name, split: scene.split, height: scene.height, width: scene.width };
@@ -50,10 +53,16 @@ export class Model extends EventTarget {
     this.dispatchEvent(new Event("areas"));
   }
 
+  /** Whether a method made the mask of a pair and trusts it little. */
+  doubtful(pair) {
+    const confidence = pair.values[CONFIDENCE];
+    return pair.mask === 1 && typeof confidence === "number" && confidence < this.file.doubtful_below;
+  }
+
   /** What a pair is counted under in the filters of `group`. */
   keys(pair, group) {
     if (group === "reason") return pair.kinds;
-    if (group === "mask") return [MASK_WORDS[pair.mask]];
+    if (group === "mask") return this.doubtful(pair) ? [MASK_WORDS[pair.mask], DOUBTFUL] : [MASK_WORDS[pair.mask]];
     return [pair[group]];
   }
 

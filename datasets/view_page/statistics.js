@@ -2,6 +2,7 @@
 
 import { readStatistics } from "./api.js";
 import { byId, make, readable, title } from "./dom.js";
+import { VERDICTS, VERDICT_WORDS } from "./model.js";
 
 const PLOT_WORDS = { "blurred-area": "Blurred share of the picture", verdicts: "Verdicts", measures: "Quality measures" };
 
@@ -11,26 +12,31 @@ export async function showStatistics() {
   byId("statistics").showModal();
   try {
     const { splits, plots } = await readStatistics();
-    box.replaceChildren(table(splits), ...plots.map((name) => make("img", {
-      src: `/api/statistics/${name}.png?at=${Date.now()}`, alt: `Plot: ${PLOT_WORDS[name] ?? name}`, class: "plot" })));
+    const measures = [...new Set(Object.values(splits).flatMap((found) => Object.keys(found.measures)))].sort();
+    const medians = measures.map((key) => [title(key), (found) => readable(found.measures[key]?.median)]);
+    box.replaceChildren(table(splits, counts()), ...plots.map((name) => make("img", {
+      src: `/api/statistics/${name}.png?at=${Date.now()}`, alt: `Plot: ${PLOT_WORDS[name] ?? name}`, class: "plot" })),
+      ...(measures.length ? [make("h3", {}, "Medians of the measures"), table(splits, medians)] : []));
   } catch (error) {
     box.replaceChildren(make("p", {}, error.message));
   }
 }
 
-function table(splits) {
+function counts() {
   const percent = (share) => (share === undefined ? "–" : `${readable(100 * share)} %`);
-  const rows = [
+  return [
     ["pairs", (found) => found.pairs],
     ["scenes", (found) => found.scenes],
-    ...["accept", "reject", "undecided"].map((verdict) => [verdict, (found) => found.verdicts[verdict]]),
+    ...VERDICTS.map((verdict) => [VERDICT_WORDS[verdict], (found) => found.verdicts[verdict]]),
     ["with a mask", (found) => found.masked],
     ["mask by hand", (found) => found.mended],
+    ["doubtful mask", (found) => found.doubtful],
     ["blurred area, mean", (found) => percent(found.blurred_area?.mean)],
     ["blurred area, median", (found) => percent(found.blurred_area?.median)],
   ];
-  const measures = [...new Set(Object.values(splits).flatMap((found) => Object.keys(found.measures)))].sort();
-  for (const key of measures) rows.push([`${title(key)}, median`, (found) => readable(found.measures[key]?.median)]);
+}
+
+function table(splits, rows) {
   const columns = Object.entries(splits);
   return make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, make("th", {}, ""), ...columns.map(([name]) => make("th", { scope: "col" }, name)))),
     make("tbody", {}, ...rows.map(([words, value]) => make("tr", {}, make("th", { scope: "row" }, words),

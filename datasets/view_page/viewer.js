@@ -51,6 +51,7 @@ export class Viewer extends EventTarget {
     ];
     byId("brush-tools").replaceChildren(...tools);
     byId("brush-tools").hidden = this.model.file.read_only;
+    byId("advance").parentElement.hidden = this.model.file.read_only;
     byId("verdicts").replaceChildren(...VERDICTS.map((verdict) => make("button", {
       type: "button", class: verdict, "data-verdict": verdict, title: `${VERDICT_ORDERS[verdict]} (${VERDICT_KEYS[verdict]})`,
       disabled: this.model.file.read_only, click: () => this.decide(verdict) },
@@ -245,7 +246,9 @@ export class Viewer extends EventTarget {
     byId("about-by").textContent = `${VERDICT_WORDS[pair.verdict]} by ${pair.by}`;
     byId("about-reasons").textContent = pair.reasons;
     if (document.activeElement !== byId("note")) byId("note").value = pair.note;
-    byId("about-mask").textContent = MASK_WORDS[pair.mask];
+    const doubtful = this.model.doubtful(pair);
+    byId("about-mask").textContent = doubtful ? `${MASK_WORDS[pair.mask]}, doubtful: look at it` : MASK_WORDS[pair.mask];
+    byId("about-mask").classList.toggle("doubtful", doubtful);
     byId("revert-mask").hidden = this.model.file.read_only || pair.mask_version === "stored";
     byId("canvas").setAttribute("aria-label", `Pair ${pair.scene}/${pair.name}, ${this.stage.mode} view`);
     byId("about-measures").tBodies[0].replaceChildren(...this.model.measures.filter((key) => pair.values[key] !== undefined)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from localblur.datasets.mask_shapes import clean, fill_flat_regions, fill_holes, hysteresis, scaled, soften
+from localblur.datasets.mask_shapes import clean, fill_holes, hysteresis, scaled, soften
 from localblur.datasets.pair import binary_mask
 
 
@@ -41,24 +41,3 @@ def test_cleaning_closes_gaps_and_drops_specks():
     cleaned = clean(binary, open_px=1, close_px=6, smallest_area=1e-3)
     assert cleaned[70, 100:200].all()
     assert not cleaned[140:].any()
-
-
-def test_a_flat_region_between_masked_parts_belongs_to_the_mask():
-    outline = np.zeros((100, 200), bool)
-    outline[30:70, 50:56] = outline[30:70, 104:110] = True  # leading and trailing edge of a flat object
-    flat = np.zeros_like(outline)
-    flat[32:68, 56:104] = True
-    flat[80:96, 20:190] = True  # a flat piece of background
-    filled = fill_flat_regions(outline, flat, coverage=0.3, largest_area=0.2)
-    assert filled[34:66, 60:100].all()
-    assert not filled[78:].any()
-    for changed in ({"coverage": 0.9}, {"largest_area": 0.05}):
-        options = {"coverage": 0.3, "largest_area": 0.2} | changed
-        np.testing.assert_array_equal(fill_flat_regions(outline, flat, **options), outline)
-
-
-def test_without_flat_regions_nothing_is_filled():
-    binary = np.eye(30, dtype=bool)
-    np.testing.assert_array_equal(
-        fill_flat_regions(binary, np.zeros_like(binary), coverage=0.5, largest_area=0.1), binary
-    )

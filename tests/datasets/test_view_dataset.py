@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 from click.testing import CliRunner
 
@@ -7,6 +9,7 @@ from localblur.datasets.view_dataset import main
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+import uvicorn
 from page_server import PageServer
 
 
@@ -60,3 +63,14 @@ def test_the_command_serves_until_it_is_interrupted(path, monkeypatch):
     assert "4 pairs, edits by kim go to a.h5.edits.jsonl" in result.stdout
     assert "nothing was changed" in result.stdout
     assert [entry.name for entry in path.parent.iterdir()] == ["a.h5"]
+
+
+def test_requests_cut_off_by_the_end_are_not_complained_of_others_are(caplog):
+    server = uvicorn.Server(uvicorn.Config(lambda _: None, log_config=None))
+    log = logging.getLogger("uvicorn.error")
+    with view_dataset.quiet_end(server):
+        log.error("a bug")
+        server.should_exit = True
+        log.error("cut off")
+    log.error("another server's")
+    assert [record.message for record in caplog.records] == ["a bug", "another server's"]

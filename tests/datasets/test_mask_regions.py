@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from localblur.alignment.mask_regions import RimRule, fill_regions
+from localblur.datasets.mask_regions import RimRule, fill_regions
 
 SIZE = (200, 320)
 RULE = RimRule(coverage=0.35, imbalance=0.1, border=0.5, largest_area=0.5)
