@@ -137,6 +137,7 @@ def make_cutout_sprite(
         light = cv2.resize(light, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     if turn_deg:
         light = _turned(light, turn_deg)
+    light[..., 3] = np.minimum(light[..., 3], 1)
     sprite: FloatArray = cv2.copyMakeBorder(light, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
     return sprite
 
@@ -240,7 +241,4 @@ def _turned(light: FloatArray, turn_deg: float) -> FloatArray:
     wide, high = math.ceil(width * cosine + height * sine), math.ceil(width * sine + height * cosine)
     matrix[:, 2] += ((wide - width) / 2, (high - height) / 2)
     turned = cv2.warpAffine(light, matrix, (wide, high), flags=cv2.INTER_CUBIC)
-    # cubic interpolation overshoots: alpha stays in [0, 1] and no colour is brighter than what covers
-    turned = np.maximum(turned, 0)
-    turned[..., 3] = np.minimum(turned[..., 3], 1)
-    return np.asarray(turned, np.float32)
+    return np.asarray(np.maximum(turned, 0), np.float32)  # cubic interpolation overshoots

@@ -99,7 +99,8 @@ def blur_objects(background: FloatArray, objects: Sequence[MovingObject], *, spa
     if max(travels, default=0) <= MOVING_PX:
         return LocalBlur(sharp, sharp, np.zeros((height, width), np.uint8), (0.0,) * len(objects))
     exposure = integrate(objects, height, width, START, END, spacing_px=spacing_px, ends_covered=True)
-    mask = np.rint(255 * exposure.coverage(height, width)).astype(np.uint8)
+    # rounded up: where the mask is 0 both pictures are the same
+    mask = np.ceil(255 * exposure.coverage(height, width)).astype(np.uint8)
     return LocalBlur(exposure.over(background), sharp, mask, tuple(t if t > MOVING_PX else 0.0 for t in travels))
 
 
