@@ -1,7 +1,7 @@
 """Running a network on images of any size: padding, windows, memory."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,8 @@ from localblur.training.tiling import (
 __all__ = ["Precision", "Restoration", "Tile", "prepare", "restore", "restore_pixels", "restore_with_gate"]
 
 Tile = int | Literal["auto", "none"]
-Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Pixels = npt.NDArray[Any]
+"""(H, W, 3) uint8 or uint16, sRGB-coded."""
 
 BLEND_PX = 32
 """Width over which neighbouring windows fade into each other."""
