@@ -34,7 +34,7 @@ def path(tmp_path, make_file):
         mask[80:140, 100 : 130 + 5 * index] = 255
         info = PairInfo(
             name=f"{index:02}",
-            quality={"residual_px": index / 100, "saturated": 0.01},
+            quality={"residual_px": index / 100, "saturated": 0.01, "mask_confidence": 0.3 if index == 5 else 0.9},
             verdict=Verdict.REJECT if index % 10 == 0 else Verdict.ACCEPT,
             reasons=f"residual {index / 100} px" if index % 10 == 0 else "",
         )
@@ -161,6 +161,22 @@ def test_a_curation_from_opening_to_the_folded_file(browser, serve, path):
     assert find_damage(path) == []
     with PairsFile(path) as pairs:
         np.testing.assert_array_equal(pairs.read("street", 20).mask, mended)
+
+
+def test_doubtful_masks_are_found_and_no_longer_doubtful_when_mended(browser, serve, path):
+    open_page(browser, serve(path))
+    browser.click('[data-group=mask][data-key="doubtful mask"]')
+    browser.wait("document.querySelector('#summary').textContent.startsWith('1 of 30')")
+    assert shown_names(browser) == ["street/05"]
+    assert browser.run("document.querySelector('.card .why').textContent") == "doubtful mask"
+    browser.run("document.querySelector('#list').focus()")
+    browser.press("Enter")
+    browser.wait(f"{SHOWN} === '5'")
+    assert "doubtful" in browser.run("document.querySelector('#about-mask').textContent")
+    assert browser.run("document.querySelector('#note').clientHeight") > 30
+    browser.press("b")
+    browser.drag([on_screen(browser, 40, 200), on_screen(browser, 60, 200)])
+    browser.wait("document.querySelector('#about-mask').textContent === 'mask by hand'")
 
 
 def test_taking_every_stroke_back_leads_to_the_stored_mask(browser, serve, path):
