@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from localblur.common.errors import LocalblurError
-from localblur.common.files import inside
-from localblur.datasets.importers import SPLIT_NAMES, FoundPairs, LayoutOptions, PairFiles
+from localblur.datasets.importers import SPLIT_NAMES, FoundPairs, LayoutOptions, PairFiles, listed_file
 from localblur.datasets.pair import PairInfo, Verdict
 
 LIST = "metadata.jsonl"
+UNUSABLE = (LocalblurError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
+"""What a line that makes no sense may raise."""
 
 
 def find_imagefolder_pairs(root: Path, options: LayoutOptions) -> FoundPairs:
@@ -36,7 +37,7 @@ def find_imagefolder_pairs(root: Path, options: LayoutOptions) -> FoundPairs:
                 continue
             try:
                 found.pairs.append(_pair(path.parent, line))
-            except (LocalblurError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            except UNUSABLE as error:
                 found.left_out.append(f"{path.relative_to(root)}, line {number}: {' '.join(str(error).split())[:200]}")
     return found
 
@@ -45,7 +46,7 @@ def _pair(folder: Path, line: str) -> PairFiles:
     content = json.loads(line)
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
-    pictures = {role: _file(folder, content[f"{role}_file_name"]) for role in ("blurred", "sharp")}
+    pictures = {role: listed_file(folder, str(content[f"{role}_file_name"])) for role in ("blurred", "sharp")}
     mask = content.get("mask_file_name")
     scene, name = str(content["scene"]), str(content["name"])
     return PairFiles(
@@ -53,17 +54,10 @@ def _pair(folder: Path, line: str) -> PairFiles:
         name,
         pictures["blurred"],
         pictures["sharp"],
-        None if mask is None else _file(folder, mask),
+        None if mask is None else listed_file(folder, str(mask)),
         SPLIT_NAMES.get(folder.name.lower()),
         _details(name, content),
     )
-
-
-def _file(folder: Path, relative: Any) -> Path:
-    path = inside(folder, str(relative))
-    if not path.is_file():
-        raise LocalblurError(f"{relative} is missing")
-    return path
 
 
 def _details(name: str, content: dict[str, Any]) -> PairInfo:
@@ -71,14 +65,27 @@ def _details(name: str, content: dict[str, Any]) -> PairInfo:
     y0, x0, y1, x1 = (int(value) for value in box) if box else (0, 0, 0, 0)
     return PairInfo(
         name=name,
-        exposure_long_ms=_number(content.get("exposure_long_ms")),
-        exposure_short_ms=_number(content.get("exposure_short_ms")),
+        exposure_long_ms=_exposure_ms(content.get("exposure_long_ms")),
+        exposure_short_ms=_exposure_ms(content.get("exposure_short_ms")),
         valid_box=(y0, x0, y1, x1) if box else None,
-        quality={str(key): _number(value) for key, value in content.get("quality", {}).items()},
+        quality={_text(key): _number(value) for key, value in content.get("quality", {}).items()},
         verdict=Verdict(content.get("verdict", Verdict.ACCEPT.value)),
-        reasons=str(content.get("reasons", "")),
-        decided_by=str(content.get("decided_by", "auto")),
+        reasons=_text(content.get("reasons", "")),
+        decided_by=_text(content.get("decided_by", "auto")),
     )
+
+
+def _exposure_ms(value: Any) -> float:
+    exposure_ms = _number(value)
+    if not (math.isnan(exposure_ms) or 0 < exposure_ms < math.inf):
+        raise ValueError(f"an exposure of {exposure_ms:g} ms")
+    return exposure_ms
+
+
+def _text(value: Any) -> str:
+    text = str(value)
+    text.encode()  # half characters (lone surrogates) can be neither stored nor printed
+    return text
 
 
 def _number(value: Any) -> float:

@@ -120,6 +120,11 @@ def _report(output: Path, layout: str, done: Imported) -> None:
     if done.left_out:
         click.echo(f"left out {len(done.left_out)}:", err=True)
         for reason in done.left_out[:LEFT_OUT_SHOWN]:
-            click.echo(f"  {' '.join(reason.split())}", err=True)
+            click.echo(f"  {_printable(reason)}", err=True)
         if len(done.left_out) > LEFT_OUT_SHOWN:
             click.echo(f"  and {len(done.left_out) - LEFT_OUT_SHOWN} more", err=True)
+
+
+def _printable(text: str) -> str:
+    """One line without what would steer a terminal: names of files may hold anything."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))

@@ -220,12 +220,17 @@ def _listed_pair(root: Path, words: list[str], key: re.Pattern[str], split: str)
 
 
 def _listed_file(root: Path, relative: str) -> Path:
+    """The file itself, or where the list was put one folder deeper."""
     _, _, below = relative.partition("/")
-    for candidate in (relative, below):
-        path = inside(root, candidate) if candidate else root
-        if path.is_file():
-            return path
-    raise LocalblurError(f"{relative} is missing")
+    try:
+        return listed_file(root, relative)
+    except LocalblurError:
+        if not below:
+            raise
+    try:
+        return listed_file(root, below)
+    except LocalblurError:
+        return listed_file(root, relative)  # says what the list says
 
 
 def _list_file(root: Path, name: str) -> Path | None:
@@ -267,10 +272,32 @@ def pictures_below(root: Path, left_out: list[str]) -> Iterator[Path]:
             path = here / name
             if name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(allowed):
-                left_out.append(f"{_shown(root, path)}: a link that leaves the folder")
+            if path.is_symlink() and not _ends_inside(path, allowed):
+                left_out.append(f"{_shown(root, path)}: a link that leaves the folder, or leads nowhere")
             else:
                 yield path
+
+
+def _ends_inside(link: Path, allowed: Path) -> bool:
+    try:
+        return link.resolve(strict=True).is_relative_to(allowed)
+    except (OSError, RuntimeError):  # it leads to nothing or, until Python 3.12 a RuntimeError, to itself
+        return False
+
+
+def listed_file(root: Path, relative: str) -> Path:
+    """The file `relative` that a list in `root` names.
+
+    Raises:
+        LocalblurError: if it is missing, or lies outside `root`.
+    """
+    try:
+        path = inside(root, relative)
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, a loop of links, a zero byte
+        raise LocalblurError(f"{relative[:120]!r} cannot be a file: {' '.join(str(error).split())[:120]}") from error
+    raise LocalblurError(f"{relative[:120]} is missing")
 
 
 def _shown(root: Path, path: Path) -> str:

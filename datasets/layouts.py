@@ -24,7 +24,7 @@ from localblur.datasets.importers import (
     match_roles,
     place,
 )
-from localblur.datasets.picture_source import open_lmdb
+from localblur.datasets.lmdb_check import check_lmdb
 
 GOPRO_VARIANTS = ("blur", "blur_gamma")
 REDS_VARIANTS = ("blur", "blur_jpeg", "blur_comp")
@@ -155,9 +155,8 @@ def find_lmdb_pairs(root: Path, options: LayoutOptions) -> FoundPairs:
         if role is None:
             found.left_out.append(f"{folder.relative_to(root)}: its name says neither blurred nor sharp")
             continue
-        open_lmdb(folder).close()
         split = _lmdb_split(folder.relative_to(root))
-        for key in _lmdb_keys(folder):
+        for key in check_lmdb(folder):
             scene, name = _key_parts(key)
             roles.setdefault((split, scene, name), {})[role] = folder / key
     if not roles and not found.left_out:
@@ -174,15 +173,6 @@ def _lmdb_role(stem: str) -> Role | None:
 def _lmdb_split(relative: Path) -> str | None:
     words = [word for part in relative.parts for word in re.split(r"[^a-z]+", part.lower())]
     return next(({"valid": "val"}.get(word, word) for word in words if word in ("train", "val", "valid", "test")), None)
-
-
-def _lmdb_keys(folder: Path) -> list[str]:
-    info = folder / "meta_info.txt"
-    try:
-        lines = info.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LocalblurError(f"cannot read {info}, the list of keys: {error}") from error
-    return [line.split(" ")[0].rsplit(".", 1)[0] for line in lines if line.strip()]
 
 
 def _key_parts(key: str) -> tuple[str, str]:

@@ -121,8 +121,11 @@ def _folder(source: Path) -> Path:
 def _value(source: Path) -> bytes:
     folder = _folder(source)
     key = source.relative_to(folder).as_posix()
-    with open_lmdb(folder) as store, store.begin() as transaction:
-        value = transaction.get(key.encode())
+    try:
+        with open_lmdb(folder) as store, store.begin() as transaction:
+            value = transaction.get(key.encode())
+    except import_lmdb().Error as error:
+        raise LocalblurError(f"cannot read {source}: {error}; copy or make the LMDB again") from error
     if value is None:
         raise LocalblurError(f"{folder} has no {key}, though its meta_info.txt lists it")
     return bytes(value)
