@@ -122,7 +122,7 @@ def _named_as_in(
         if all(key.startswith(prefix) for key in weights) and not any(key.startswith(prefix) for key in own):
             weights = {key.removeprefix(prefix): value for key, value in weights.items()}
     unused = _NEVER_USED.get(name, ())
-    return {key: value for key, value in weights.items() if key in own or not key.endswith(unused or ("\0",))}
+    return {key: value for key, value in weights.items() if not key.endswith(unused)}
 
 
 def _with_gates(

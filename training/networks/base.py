@@ -39,14 +39,12 @@ class RestorationNetwork(nn.Module):
         raise TypeError(f"{type(self).__name__} must define forward")
 
     def check_size(self, image: torch.Tensor) -> None:
-        """Raise a ValueError unless `image` is (B, 3, H, W) with H and W multiples of `size_multiple`."""
+        """Raise a ValueError unless `image` is (B, 3, H, W) of a size that `forward` takes."""
         multiple = 1 if self.pads_itself else self.size_multiple
         height, width = image.shape[-2:]
         if image.ndim != 4 or image.shape[1] != 3 or height % multiple or width % multiple:
-            raise ValueError(
-                f"{type(self).__name__} needs (B, 3, H, W) with H and W multiples of {multiple},"
-                f" got {tuple(image.shape)}; pad the image first"
-            )
+            sizes = f" with H and W multiples of {multiple}; pad the image first" if multiple > 1 else ""
+            raise ValueError(f"{type(self).__name__} got {tuple(image.shape)}, needs (B, 3, H, W){sizes}")
 
 
 def parameter_count(module: nn.Module) -> int:
