@@ -14,10 +14,10 @@ import safetensors.torch
 import torch
 
 from localblur.common.errors import LocalblurError
-from localblur.training.checkpoint import fit_weights, load_model
-from localblur.training.networks.base import RestorationNetwork
+from localblur.training.checkpoint import ModelCard, fit_weights, load_model
+from localblur.training.networks.base import RestorationNetwork, parameter_count
 from localblur.training.networks.lbag import LBAG
-from localblur.training.networks.table import network_entry
+from localblur.training.networks.table import NETWORKS, network_entry
 
 _WRAPPERS = ("state_dict", "params", "params_ema", "model", "G")
 _PREFIXES = ("module.", "model.")
@@ -26,6 +26,31 @@ _NEVER_USED: dict[str, tuple[str, ...]] = {"deblurgan": (".running_mean", ".runn
 """Ends of names that published files of a network hold and the published network does not use."""
 
 _HEADS = ("ConvsOut.0.main.0", "ConvsOut.1.main.0", "feat_extract.5.main.0")
+
+
+def open_model(path: Path, network: str | None = None) -> tuple[RestorationNetwork, ModelCard]:
+    """A model to use, wherever it is from.
+
+    Args:
+        path: a model or run folder of this program, or a file with published weights.
+        network: the name in `NETWORKS` of a file's network, as published; a folder knows its own.
+
+    Returns:
+        The network on the CPU, in evaluation mode, and its card.
+
+    Raises:
+        LocalblurError: as `load_model` and `load_published`, and if the name is missing or not that of the folder.
+    """
+    if path.is_file():
+        if network is None:
+            raise LocalblurError(f"{path} does not say which network it is of; name one of {', '.join(NETWORKS)}")
+        module = load_published(network, path)
+        options = network_entry(network).resolve().model_dump(mode="json")
+        return module, ModelCard(network=network, options=options, parameters=parameter_count(module))
+    module, card = load_model(path)
+    if network not in (None, card.network):
+        raise LocalblurError(f"{path} holds a model of {card.network}, not of {network}; leave the name out")
+    return module, card
 
 
 def load_published(name: str, path: Path, options: Mapping[str, Any] | None = None) -> RestorationNetwork:

@@ -10,7 +10,7 @@ from golden_networks import fill
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import save_model
 from localblur.training.networks.table import NETWORKS
-from localblur.training.published_weights import load_published, read_weights, start_from
+from localblur.training.published_weights import load_published, open_model, read_weights, start_from
 
 SMALL = {"width": 8, "num_res": 1}
 HEADS = ("ConvsOut.0.main.0", "ConvsOut.1.main.0", "feat_extract.5.main.0")
@@ -166,6 +166,22 @@ def test_a_failed_start_changes_nothing(tmp_path):
     with pytest.raises(LocalblurError, match="1 missing"):
         start_from(network, "lbag", saved(tmp_path / "MIMO-UNet.pkl", mimo_file(state)))
     assert same(network, before)
+
+
+def test_a_model_opens_from_a_folder_or_from_a_named_file(tmp_path):
+    network = fill(NETWORKS["tiny"]())
+    save_model(tmp_path / "model", "tiny", {}, network, {}, {"psnr": 30.0}, "")
+    path = saved(tmp_path / "tiny.pth", network.state_dict())
+    for module, card in (open_model(tmp_path / "model"), open_model(path, "tiny")):
+        assert same(module, network.state_dict())
+        assert not module.training
+        assert (card.network, card.parameters) == ("tiny", 244_856)
+    with pytest.raises(LocalblurError, match="does not say which network it is of; name one of lbag,"):
+        open_model(path)
+    with pytest.raises(LocalblurError, match="holds a model of tiny, not of lbag"):
+        open_model(tmp_path / "model", "lbag")
+    with pytest.raises(LocalblurError, match="no model in"):
+        open_model(tmp_path / "nowhere", "lbag")
 
 
 class Hostile:
