@@ -76,6 +76,8 @@ def main(
     click.echo(f"{output}: {done.pairs} pairs, {done.masks} with a mask")
     if kind == "reloblur" and any(word in str(output.resolve()) for word in RELOBLUR_WORDS):
         click.echo("warning: the published reader fails below folders named *sharp* or *dataset*; move it", err=True)
+    for note in done.notes:
+        click.echo(f"note: {note}; pairs-file split divides anew", err=True)
     for reason in done.left_out:
         click.echo(f"left out: {reason}", err=True)
     if done.left_out:

@@ -78,11 +78,12 @@ class ExportedPair:
 
 @dataclass
 class Exported:
-    """What came of it: pairs and masks written, and what was left out, in words."""
+    """What came of it: pairs and masks written, and what was left out, in words; notes on what readers will miss."""
 
     pairs: int = 0
     masks: int = 0
     left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def export_dataset(
@@ -139,6 +140,7 @@ def export_dataset(
         ordered = [(task.split, lines[task.scene, task.name]) for task in tasks]
         _write_metadata(folder, settings, ordered)
         result.pairs = len(ordered)
+        result.notes = _unread(settings.format, [split for split, _ in ordered])
         result.masks = sum(line["blurred_share"] is not None for _, line in ordered)
         write_card(folder, pairs, settings.format, ordered)
         write_json(folder / MARKER, marker | {"finished": True})
@@ -223,6 +225,16 @@ def _tasks(pairs: PairsFile, folder: Path, settings: ExportSettings, left_out: l
             )
     _refuse_one_place(tasks)
     return tasks
+
+
+def _unread(kind: str, splits: Sequence[str]) -> list[str]:
+    """Splits that readers of the format do not look for, in words."""
+    known = FORMATS[kind].splits
+    return [
+        f"the reader of {kind} looks for {' and '.join(known)} only: it misses {splits.count(split)} pairs in {split}"
+        for split in dict.fromkeys(splits)
+        if split not in known
+    ]
 
 
 def _refuse_one_place(tasks: Sequence[ExportTask]) -> None:

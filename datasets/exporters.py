@@ -4,11 +4,12 @@ Names of scenes and pairs are kept, so that an exported tree can be imported aga
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.store_schema import SPLITS
 
 RELOBLUR_WORDS = ("sharp", "dataset")
 """ReLoBlur's reader finds blurred pictures and masks by replacing these words anywhere in the path of the sharp one."""
@@ -33,7 +34,9 @@ class Format:
         layout: the layout of `import-dataset` that reads it.
         binary_masks: masks hold 0 and 255 only, because its readers take any value above 0 for blurred.
         needs_masks: its readers fail on pairs without a mask.
-        forbidden: words that its readers cannot bear in names.
+        forbidden: what its readers cannot bear in names, and what they do with it.
+        ascii_only: its readers take names of ASCII characters only.
+        splits: that its readers look for.
     """
 
     title: str
@@ -41,7 +44,9 @@ class Format:
     layout: str
     binary_masks: bool = False
     needs_masks: bool = False
-    forbidden: tuple[str, ...] = ()
+    forbidden: Mapping[str, str] = field(default_factory=dict)
+    ascii_only: bool = False
+    splits: tuple[str, ...] = SPLITS
 
 
 def reloblur_places(split: str, scene: str, name: str) -> PairPlaces:
@@ -84,13 +89,20 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             layout="reloblur",
             binary_masks=True,
             needs_masks=True,
-            forbidden=RELOBLUR_WORDS,
+            forbidden=MappingProxyType(dict.fromkeys(RELOBLUR_WORDS, "replaces anywhere in a path")),
+            splits=("train", "test"),
         ),
         "gopro": Format(title="the tree of GoPro", places=gopro_places, layout="gopro"),
         "input-target": Format(
             title="flat folders as MPRNet, Restormer and NAFNet read", places=flat_places, layout="gopro"
         ),
-        "lmdb": Format(title="LMDBs with meta_info.txt as BasicSR and NAFNet read", places=lmdb_places, layout="lmdb"),
+        "lmdb": Format(
+            title="LMDBs with meta_info.txt as BasicSR and NAFNet read",
+            places=lmdb_places,
+            layout="lmdb",
+            forbidden=MappingProxyType({".": "takes for the end of a key"}),
+            ascii_only=True,
+        ),
         "imagefolder": Format(
             title="Hugging Face ImageFolder with metadata.jsonl and Croissant",
             places=imagefolder_places,
@@ -103,10 +115,15 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 
 def check_names(kind: str, scene: str, name: str) -> None:
     """Raise a `LocalblurError` if readers of the format `kind` cannot bear the names of a pair."""
-    for word in FORMATS[kind].forbidden:
-        for what, text in (("scene", scene), ("pair", name)):
+    chosen = FORMATS[kind]
+    for what, text in (("scene", scene), ("pair", name)):
+        for word, fate in chosen.forbidden.items():
             if word in text:
                 raise LocalblurError(
-                    f"{what} name {text!r} holds {word!r}, which the reader of {kind} trees replaces anywhere in a"
-                    " path; export in another --format"
+                    f"{what} name {text!r} holds {word!r}, which the reader of {kind} {fate}; export in another"
+                    " --format, or rename the pictures and import them again"
                 )
+        if chosen.ascii_only and not text.isascii():
+            raise LocalblurError(
+                f"{what} name {text!r} is not ASCII, which the reader of {kind} needs; use other names"
+            )

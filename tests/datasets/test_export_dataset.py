@@ -89,8 +89,15 @@ def test_bad_input_is_one_line_and_nothing_is_made(tmp_path, path, make_pair, ma
 
 def test_names_that_a_reader_cannot_bear_are_refused(tmp_path, make_pair, make_file):
     path = make_file(tmp_path / "a.h5", {"train": [make_pair("sharpness")]})
-    refused(run(path, tmp_path / "x", "reloblur"), "scene name 'sharpness' holds 'sharp'")
+    refused(
+        run(path, tmp_path / "x", "reloblur"),
+        "scene name 'sharpness' holds 'sharp', which the reader of reloblur replaces",
+    )
     assert run(path, tmp_path / "x", "gopro").exit_code == 0
+    for number, (scene, complaint) in enumerate([("clip.MP4", "holds '.'"), ("straße", "is not ASCII")]):
+        path = make_file(tmp_path / f"l{number}.h5", {"train": [make_pair(scene)]})
+        refused(run(path, tmp_path / "x-lmdb", "lmdb"), complaint)
+        assert run(path, tmp_path / f"hub{number}", "imagefolder").exit_code == 0
     path = make_file(tmp_path / "b.h5", {"train": [make_pair("a-b", "c"), make_pair("a", "b-c")]})
     refused(run(path, tmp_path / "y", "input-target"), "would both become train/input/a-b-c.png")
 
@@ -153,7 +160,9 @@ def test_linear_pictures_are_coded_and_16_bits_kept_if_asked_for(tmp_path, make_
 
 def test_the_published_lbag_reader_finds_every_pair_and_mask(tmp_path, path, monkeypatch):
     """Its three lines: a glob, two replacements; masks are opened with Pillow and any value above 0 is blurred."""
-    assert run(path, tmp_path / "out", "reloblur").exit_code == 0
+    result = run(path, tmp_path / "out", "reloblur")
+    assert result.exit_code == 0
+    assert "looks for train and test only: it misses 1 pairs in val" in result.stderr
     monkeypatch.chdir(tmp_path / "out")
     found = {
         split: sorted(file.as_posix() for file in Path().glob(f"dataset/{split}/*/*/*sharp.png"))
