@@ -43,12 +43,12 @@ class RunLog:
         self._wandb: Any = None
         if not writing:
             return
+        if wandb_project is not None:
+            self._wandb = _open_wandb(wandb_project, folder)
         kept = [record for record in read_log(folder) if record["step"] <= first_step] if first_step else []
         write_text(self._path, "".join(_line(record) for record in kept))
         self._file = self._path.open("a", encoding="utf-8")
         self._board = _open_board(folder / "tensorboard", first_step)
-        if wandb_project is not None:
-            self._wandb = _open_wandb(wandb_project, folder)
 
     def __enter__(self) -> "RunLog":
         return self

@@ -1,65 +1,19 @@
 """The training loop: what it learns, writes, resumes, and how it ends."""
 
 import json
-import os
-import signal
 
 import pytest
 import torch
-from torch.utils.data import Dataset
+from striped_data import STEPS, assert_equal_bits
+from striped_data import striped_data as data
+from striped_data import tiny_settings as settings
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import load_model, load_state, save_state
-from localblur.training.config import TrainingSettings
-from localblur.training.data import TrainingData
-from localblur.training.loop import STATE_NAME, train
+from localblur.training.loop import DUMP_NAME, STATE_NAME, train
 from localblur.training.run_log import LOG_NAME, read_log
 from localblur.training.runtime import Runtime, resolve_device
-
-STEPS = 7
-
-
-class Stripes(Dataset):
-    """Patches of random stripes, their right half blurred; a sample is a function of its number."""
-
-    def __init__(self, patch_px=48, broken=(), stop_at=None, different=10**9):
-        self.patch_px, self.broken, self.stop_at, self.different = patch_px, broken, stop_at, different
-
-    def __getitem__(self, number):
-        if number == self.stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
-        generator = torch.Generator().manual_seed(number % self.different)
-        row = torch.rand(3, 1, self.patch_px // 4, generator=generator).repeat_interleave(4, dim=2)
-        sharp = row.expand(3, self.patch_px, self.patch_px).contiguous()
-        smooth = torch.nn.functional.avg_pool1d(row, 5, stride=1, padding=2, count_include_pad=False)
-        mask = torch.zeros(1, self.patch_px, self.patch_px)
-        mask[..., self.patch_px // 2 :] = 1
-        blurred = torch.where(mask > 0, smooth.expand_as(sharp), sharp)
-        if number in self.broken:
-            blurred = blurred * float("nan")
-        return {"blurred": blurred, "sharp": sharp, "mask": mask, "has_mask": torch.tensor(True)}
-
-
-def data(fingerprint="stripes", validation=True, **options):
-    return TrainingData(
-        training=Stripes(**options), validation=Stripes() if validation else None, fingerprint=fingerprint
-    )
-
-
-def settings(**changes):
-    values = {
-        "network": {"name": "lbag-small", "options": {"width": 8, "num_res": 1, "dropout": 0.2}},
-        "optimizer": {"name": "adamw", "lr": 3e-3, "clip_norm": 1.0},
-        "schedule": {"kind": "cosine", "warmup_steps": 2},
-        "data": {"patch_px": 48, "batch": 2},
-        "validation": {"every_steps": 100, "samples": 2, "patch_px": 48},
-        "steps": STEPS,
-        "ema_decay": 0.5,
-        "precision": "fp32",
-        "checkpoint_every_steps": 1000,
-        "log_every_steps": 1000,
-    }
-    return TrainingSettings.model_validate(values | changes)
 
 
 @pytest.fixture(scope="module")
@@ -71,31 +25,18 @@ def final_state(folder):
     return load_state(folder / STATE_NAME)
 
 
-def assert_equal_bits(a, b):
-    """Weights, averaged weights, optimizer and random state of two training states."""
-    flat_a, flat_b = dict(tensors(a)), dict(tensors(b))
-    assert flat_a.keys() == flat_b.keys()
-    different = [name for name in flat_a if not torch.equal(flat_a[name], flat_b[name])]
-    assert not different
-    assert a["step"] == b["step"]
-
-
-def tensors(value, name=""):
-    if isinstance(value, torch.Tensor):
-        yield name, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from tensors(item, f"{name}.{key}")
-    elif isinstance(value, list):
-        for key, item in enumerate(value):
-            yield from tensors(item, f"{name}.{key}")
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("stop", [1, 4])
-def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, runtime, precision, stop):
+@pytest.mark.parametrize(
+    ("stop", "changes"),
+    [
+        (1, {"precision": "fp32"}),
+        (4, {"precision": "bf16"}),
+        (3, {"precision": "fp16", "accumulate": 2}),
+    ],
+    ids=["fp32", "bf16", "fp16 in parts"],
+)
+def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, runtime, stop, changes):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    chosen = settings(precision=precision)
+    chosen = settings(**changes)
     train(chosen, data(), whole, runtime=runtime)
     torch.manual_seed(99)  # whatever state the caller leaves
     # the interrupt comes while the batch of step `stop` + 1 is loaded: that step is finished, then the run stops
@@ -103,7 +44,7 @@ def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, runtim
     assert (first.reason, first.step) == ("interrupted", stop + 1)
     torch.manual_seed(77)
     second = train(chosen, data(), parts, runtime=runtime, state=final_state(parts))
-    assert (second.reason, second.step) == ("finished", STEPS)
+    assert (second.reason, second.step) == ("finished", chosen.steps)
     assert_equal_bits(final_state(whole), final_state(parts))
 
 
@@ -200,6 +141,10 @@ def test_a_loss_that_stays_not_finite_ends_the_run_in_words(tmp_path, runtime):
     with pytest.raises(LocalblurError, match=r"not finite at step 3.*2 in a row.*optimizer\.lr"):
         train(chosen, data(broken={2, 4}), tmp_path, runtime=runtime)
     assert final_state(tmp_path)["step"] == 2
+    dump = load_state(tmp_path / DUMP_NAME)
+    assert dump["step"] == 2
+    assert bool(torch.isnan(dump["batch"]["blurred"]).any())
+    assert len(dump["gradients"]) > 10
 
 
 @pytest.mark.parametrize(
@@ -259,3 +204,54 @@ def test_killed_before_the_first_model_a_run_has_its_checkpoint_already(tmp_path
 def test_devices_that_are_not_there_are_refused(device):
     with pytest.raises(LocalblurError, match="device"):
         resolve_device(device)
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(tmp_path, runtime):
+    """Of a network without dropout; what is left is the order of sums."""
+    still = {
+        "network": {"name": "lbag-small", "options": {"width": 8, "num_res": 1}},
+        "data": {"patch_px": 48, "batch": 4},
+    }
+    for parts in (1, 2):
+        train(settings(**still, steps=3, accumulate=parts), data(), tmp_path / str(parts), runtime=runtime)
+    one, two = (final_state(tmp_path / str(parts))["module"] for parts in (1, 2))
+    for name, values in one.items():
+        torch.testing.assert_close(values, two[name], rtol=1e-3, atol=1e-5)
+
+
+def test_float16_overflows_are_no_failed_steps(tmp_path, runtime):
+    """The loss scale begins at 65536 and is halved until gradients fit; the run goes on."""
+    chosen = settings(precision="fp16", nonfinite_limit=0, steps=3, objective={"l1_weight": 30000.0})
+    summary = train(chosen, data(), tmp_path, runtime=runtime)
+    assert summary.reason == "finished"
+    assert summary.skipped > 0
+    assert final_state(tmp_path)["scaler"]["scale"] < 65536
+
+
+def test_patches_that_the_network_cannot_take_are_refused(tmp_path, runtime):
+    chosen = settings(network={"name": "tiny"}, data={"patch_px": 52, "batch": 2})
+    with pytest.raises(LocalblurError, match=r"data\.patch_px is 52; tiny needs a multiple of 16"):
+        train(chosen, data(), tmp_path, runtime=runtime)
+
+
+def test_pictures_of_validation_are_in_the_board(tmp_path, runtime):
+    train(settings(steps=3), data(), tmp_path, runtime=runtime)
+    board = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0})
+    board.Reload()
+    shown = board.Images("validation/01")
+    assert [event.step for event in shown] == [0, 3]
+    assert (shown[0].width, shown[0].height) == (4 * 48, 48)
+
+
+def test_a_run_begins_with_the_weights_it_is_given(tmp_path, runtime):
+    train(settings(steps=3), data(), tmp_path / "first", runtime=runtime)
+    # a step so small that it changes nothing
+    later = settings(initial_weights=tmp_path / "first" / "last", steps=3, optimizer={"lr": 1e-30})
+    train(later, data(), tmp_path / "second", runtime=runtime)
+    first, second = (load_model(tmp_path / name / "last")[0].state_dict() for name in ("first", "second"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_wandb_that_is_not_installed_is_one_line(tmp_path, runtime):
+    with pytest.raises(LocalblurError, match="wandb is not installed"):
+        train(settings(wandb_project="x"), data(), tmp_path, runtime=runtime)

@@ -1,0 +1,82 @@
+"""Changes of patches, and patches whose size changes during a run."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from localblur.training.augmentation import AugmentedPatches, saturated, while_reading
+from localblur.training.data import StagedPatches
+from localblur.training.data_settings import AugmentSettings
+
+
+class Ramps(Dataset):
+    """The same patch for every number: a ramp to the right, coloured."""
+
+    def __getitem__(self, number):
+        ramp = torch.linspace(0.1, 0.6, 8).expand(3, 8, 8) * torch.tensor([1.0, 0.7, 0.4])[:, None, None]
+        mask = torch.zeros(1, 8, 8)
+        mask[..., :3] = 1
+        return {"blurred": ramp, "sharp": ramp + 0.1, "mask": mask, "has_mask": torch.tensor(True)}
+
+
+def augmented(**settings):
+    return AugmentedPatches(Ramps(), AugmentSettings(**settings), seed=5)
+
+
+def test_mirroring_turns_all_alike_half_of_the_time():
+    plain, patches = Ramps()[0], augmented(turn="mirror")
+    turned = 0
+    for number in range(60):
+        patch = patches[number]
+        flips = {name: torch.equal(patch[name], plain[name].flip(-1)) for name in ("blurred", "sharp", "mask")}
+        assert len(set(flips.values())) == 1
+        assert flips["mask"] or all(torch.equal(patch[name], plain[name]) for name in flips)
+        turned += flips["mask"]
+    assert 18 <= turned <= 42
+
+
+def test_a_patch_is_a_function_of_seed_and_number():
+    patches = augmented(turn="mirror", saturation=(0.5, 1.5), noise=0.02)
+    for name in ("blurred", "sharp"):
+        assert torch.equal(patches[3][name], patches[3][name])
+        assert not torch.equal(patches[3][name], patches[4][name])
+
+
+def test_noise_is_in_the_blurred_picture_alone_and_as_strong_as_said():
+    patches, plain = augmented(turn="none", noise=0.01), Ramps()[0]
+    assert torch.equal(patches[0]["sharp"], plain["sharp"])
+    sigmas = [float((patches[number]["blurred"] - plain["blurred"]).std()) for number in range(400)]
+    # the mean of |N(0, 1)|
+    assert np.mean(sigmas) == pytest.approx(0.01 * np.sqrt(2 / np.pi), rel=0.1)
+
+
+def test_saturation_keeps_gray_and_goes_from_none_to_more():
+    image = torch.tensor([0.8, 0.4, 0.2])[:, None, None]
+    gray = saturated(image, 0.0)
+    assert float(gray.std()) == pytest.approx(0, abs=1e-6)
+    assert torch.equal(saturated(image, 1.0), image)
+    assert float(saturated(image, 1.4).std()) > float(image.std())
+    assert torch.allclose(saturated(gray, 1.5), gray)
+
+
+@pytest.mark.parametrize(("turn", "expected"), [("all", True), ("mirror", False), ("none", False)])
+def test_turning_eight_ways_is_left_to_the_data_set(turn, expected):
+    assert while_reading(AugmentSettings(turn=turn)).turn is expected
+
+
+def test_numbers_come_from_the_stage_they_belong_to():
+    class Named(Dataset):
+        def __init__(self, name):
+            self.name = name
+
+        def __getitem__(self, number):
+            return (self.name, number)
+
+    patches = StagedPatches([Named("small"), Named("large")], [0, 8])
+    assert [patches[number] for number in (0, 7, 8, 20)] == [
+        ("small", 0),
+        ("small", 7),
+        ("large", 8),
+        ("large", 20),
+    ]

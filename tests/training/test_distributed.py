@@ -1,0 +1,31 @@
+"""Training on two processes."""
+
+import sys
+
+import pytest
+from striped_data import assert_equal_bits
+from two_processes import run_in_two, whole_and_interrupted
+
+from localblur.training.checkpoint import load_state
+from localblur.training.loop import STATE_NAME
+from localblur.training.run_log import read_log
+
+CRITIC = {"adversarial": {"kind": "wgan-gp", "critic": "patch", "weight": 0.01}}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over spawn is not set up there")
+@pytest.mark.parametrize(
+    ("changes", "workers"),
+    [
+        ({"precision": "bf16", "objective": CRITIC, "steps": 3}, 0),
+        pytest.param({"precision": "bf16", "steps": 24}, 1, marks=pytest.mark.slow),
+    ],
+    ids=["critic", "loader processes"],
+)
+def test_two_processes_resume_to_the_same_bits(tmp_path, changes, workers):
+    run_in_two(whole_and_interrupted, tmp_path, changes, workers, 2)
+    whole, parts = (load_state(tmp_path / name / STATE_NAME) for name in ("whole", "parts"))
+    assert_equal_bits(whole, parts)
+    assert len(whole["random"]) == 2
+    steps = [record["step"] for record in read_log(tmp_path / "parts") if record["kind"] == "validation"]
+    assert steps == sorted(set(steps))

@@ -1,0 +1,59 @@
+"""Simulated scenes for training and for the fixed test."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from localblur.datasets.store import PairsFile
+from localblur.training.simulate_scenes import main, split_of
+from localblur.training.simulated_scenes import scene_pairs, scene_settings
+
+HEIGHT, WIDTH = 64, 96
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return scene_pairs(scene_settings("test", 3), 2, HEIGHT, WIDTH)
+
+
+def test_pairs_differ_where_the_mask_says_and_hardly_elsewhere(pairs):
+    for pair in pairs:
+        difference = np.abs(pair.blurred.astype(float) - pair.sharp).mean(axis=2)
+        inside = pair.mask > 0
+        assert set(np.unique(pair.mask)) == {0, 255}
+        assert 0.005 < inside.mean() < 0.6
+        # outside there is noise alone
+        assert difference[~inside].mean() < 4
+        assert difference[inside].mean() > 2 * difference[~inside].mean()
+
+
+def test_a_scene_is_a_function_of_textures_seed_and_index(pairs):
+    again = scene_pairs(scene_settings("test", 3), 1, HEIGHT, WIDTH)[0]
+    np.testing.assert_array_equal(again.blurred, pairs[0].blurred)
+    np.testing.assert_array_equal(again.mask, pairs[0].mask)
+    assert not np.array_equal(pairs[0].blurred, pairs[1].blurred)
+    other = scene_pairs(scene_settings("train", 3), 1, HEIGHT, WIDTH)[0]
+    assert not np.array_equal(other.sharp, pairs[0].sharp)
+
+
+def test_test_and_training_share_no_texture():
+    test, train = (scene_settings(textures, 0).source() for textures in ("test", "train"))
+    assert not set(test.photographs) & set(train.photographs)
+    assert test.generator([1]).random() != train.generator([1]).random()
+
+
+def test_a_twelfth_of_the_training_scenes_is_for_validation():
+    assert [split_of("train", seed) for seed in range(24)].count("val") == 2
+    assert {split_of("test", seed) for seed in range(60)} == {"test"}
+
+
+def test_the_command_writes_the_scenes_it_is_asked_for(tmp_path):
+    output = tmp_path / "scenes.h5"
+    result = CliRunner().invoke(main, ["train", "-o", str(output), "--scenes", "2", "--shots", "1", "--workers", "0"])
+    assert result.exit_code == 0, result.output
+    with PairsFile.open(output) as file:
+        assert {scene.name: scene.split for scene in file.scenes} == {"train0000": "val", "train0001": "train"}
+        pair = file.read("train0001", 0)
+    assert pair.blurred.shape == (288, 384, 3)
+    result = CliRunner().invoke(main, ["train", "-o", str(output), "--scenes", "2"])
+    assert result.exit_code == 1
