@@ -11,7 +11,7 @@ import yaml
 
 from localblur.common.files import write_json, write_text
 from localblur.datasets.exporters import FORMATS
-from localblur.datasets.store import SPLITS, PairsFile
+from localblur.datasets.store import SPLITS, PairsFile, StoreHeader
 
 SIZE_CLASSES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LICENCES: Mapping[str, str] = {"cc by 4.0": "cc-by-4.0", "cc0": "cc0-1.0", "cc by-nc 4.0": "cc-by-nc-4.0"}
@@ -75,7 +75,7 @@ def write_card(folder: Path, pairs: PairsFile, kind: str, lines: Lines) -> None:
 def card_text(name: str, pairs: PairsFile, kind: str, lines: Lines) -> str:
     """README.md: the Hub's header, counts, blurred area, terms, citation, and how it was made."""
     header = pairs.header
-    citation = citation_of(pairs)
+    citation = citation_of(header)
     parts = [
         f"---\n{yaml.safe_dump(_hub_header(name, header.licence, len(lines)), sort_keys=False)}---",
         f"# {name}",
@@ -95,16 +95,19 @@ def card_text(name: str, pairs: PairsFile, kind: str, lines: Lines) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def citation_of(pairs: PairsFile) -> str:
+def citation_of(header: StoreHeader) -> str:
     """Whom to cite, as the settings of an import say it, or those of all files that were merged; "" if nobody said."""
-    merged = pairs.header.settings.get("merged", [])
-    said = [pairs.header.settings.get("citation"), *(origin["settings"].get("citation") for origin in merged)]
+    merged = header.settings.get("merged")
+    origins = [origin for origin in merged if isinstance(origin, dict)] if isinstance(merged, list) else []
+    settings = [header.settings, *(origin.get("settings") for origin in origins)]
+    said = [content.get("citation") for content in settings if isinstance(content, dict)]
     return "; ".join(dict.fromkeys(str(citation) for citation in said if citation))
 
 
 def croissant(folder: Path, pairs: PairsFile, lines: Lines) -> dict[str, Any]:
     """Croissant 1.0 metadata (MLCommons) of an `imagefolder` export."""
     splits = [split for split in SPLITS if any(own == split for own, _ in lines)]
+    citation = citation_of(pairs.header)
     return {
         "@context": CROISSANT_CONTEXT,
         "@type": "sc:Dataset",
@@ -115,7 +118,7 @@ def croissant(folder: Path, pairs: PairsFile, lines: Lines) -> dict[str, Any]:
         "datePublished": pairs.created[:10],
         "version": "1.0.0",
         "url": ".",
-        **({"citeAs": citation_of(pairs)} if citation_of(pairs) else {}),
+        **({"citeAs": citation} if citation else {}),
         "distribution": [_file_object(folder, split) for split in splits] + [_file_set(split) for split in splits],
         "recordSet": [_record_set(split) for split in splits],
     }

@@ -11,15 +11,18 @@ import yaml
 from localblur.common.command import EXIT_ERROR, Group, output_option, overwrite_option
 from localblur.common.files import atomic_path, refuse_existing
 from localblur.common.parallel import Progress
+from localblur.datasets.compression import compression_of
+from localblur.datasets.dataset_card import citation_of
 from localblur.datasets.edits import edits_path
 from localblur.datasets.edits_fold import fold_edits
 from localblur.datasets.pairs_file_copies import merge_command, repack_command, split_command, subset_command
 from localblur.datasets.pairs_stats import measure_pairs, statistics_lines
 from localblur.datasets.store_check import SceneSummary, find_damage, summarise
 from localblur.datasets.store_reader import PairsFile
-from localblur.datasets.store_schema import SCHEMA_VERSION, SPLITS
+from localblur.datasets.store_schema import SPLITS
 
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+CODED = {"srgb": "sRGB-coded", "linear": "linear light"}
 PROBLEMS_SHOWN = 50
 REASONS_SHOWN = 8
 
@@ -143,7 +146,7 @@ def _verdict(problems: int) -> str:
 def report_lines(pairs: PairsFile, *, scenes: bool = True, settings: bool = True) -> list[str]:
     """The text of `inspect`, line by line."""
     summaries = summarise(pairs)
-    lines = [f"{pairs.path}: localblur pairs file, schema version {SCHEMA_VERSION}"]
+    lines = [f"{pairs.path}: localblur pairs file, schema version {pairs.schema_version}"]
     lines += [f"  {name:<12}{value}" for name, value in _facts(pairs, summaries).items()]
     lines += ["", *_table(["split", "scenes", "pairs", "masks", "rejected"], _split_rows(summaries))]
     if scenes:
@@ -151,8 +154,9 @@ def report_lines(pairs: PairsFile, *, scenes: bool = True, settings: bool = True
         lines += ["", *_table(head, [_scene_row(summary) for summary in summaries])]
     if settings:
         for title, content in (("settings", pairs.header.settings), ("mask settings", pairs.mask_settings)):
-            if content:
-                text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+            stated = {name: value for name, value in (content or {}).items() if value is not None}
+            if stated:
+                text = yaml.safe_dump(stated, sort_keys=False, allow_unicode=True, width=110)
                 lines += ["", f"  {title}", *(f"    {line}" for line in text.splitlines())]
     return lines
 
@@ -162,12 +166,13 @@ def _facts(pairs: PairsFile, summaries: list[SceneSummary]) -> dict[str, str]:
     count = sum(summary.entry.count for summary in summaries)
     reasons = sum((summary.reasons for summary in summaries), Counter[str]())
     facts = {
-        "size": f"{pairs.path.stat().st_size / 1e6:.1f} MB",
+        "size": _size(pairs),
         "made": f"{pairs.created} by {header.creator}",
         "source": header.source or "not stated",
         "licence": header.licence,
-        "pictures": f"{header.bit_depth}-bit, {header.encoding}",
-        "pairs": f"{count} in {len(summaries)} scenes",
+        "cite": citation_of(header) or "not stated",
+        "pictures": f"{_sizes(summaries)}, {header.bit_depth}-bit, {CODED[header.encoding]}",
+        "pairs": f"{count} in {len(summaries)} scene{'' if len(summaries) == 1 else 's'}",
         "masks": _masks(summaries, count),
         "verdicts": ", ".join(f"{_verdicts(summaries)[name]} {name}" for name in ("accept", "reject", "undecided")),
         "reasons": ", ".join(f"{n} x {reason}" for reason, n in reasons.most_common(REASONS_SHOWN)) or "none",
@@ -178,6 +183,24 @@ def _facts(pairs: PairsFile, summaries: list[SceneSummary]) -> dict[str, str]:
     if len(reasons) > REASONS_SHOWN:
         facts["reasons"] += f", and {len(reasons) - REASONS_SHOWN} other reasons"
     return facts
+
+
+def _size(pairs: PairsFile) -> str:
+    """Of the file, how it is compressed, and its share of what the pixels take."""
+    size = pairs.path.stat().st_size
+    pixels = sum(
+        entry.height * entry.width * (6 * pairs.header.dtype.itemsize * entry.count + entry.masked)
+        for entry in pairs.scenes
+    )
+    ways = sorted({compression_of(pairs.stored_scene(entry.name)["blurred"]) for entry in pairs.scenes})
+    shown = f"{size / 1e9:.2f} GB" if size > 1e9 else f"{size / 1e6:.1f} MB"
+    return f"{shown}, {' and '.join(ways) or 'empty'}, {100 * size / pixels:.0f} % of its pixels"
+
+
+def _sizes(summaries: list[SceneSummary]) -> str:
+    found = sorted({(summary.entry.width, summary.entry.height) for summary in summaries})
+    names = [f"{width}x{height}" for width, height in found]
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} sizes from {names[0]} to {names[-1]}"
 
 
 def _verdicts(summaries: list[SceneSummary]) -> Counter[str]:
@@ -221,8 +244,11 @@ def _scene_row(summary: SceneSummary) -> list[str]:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Columns of numbers stand on the right, others on the left."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    sides = [">" if rows and all(row[column].isdecimal() for row in rows) else "<" for column in range(len(head))]
+    sides[0] = "<"
     return [
-        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  " + "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
         for row in [head, *rows]
     ]

@@ -56,6 +56,7 @@ class PairsFile:
             root = self._root()
             self._stamp = _stamp(path)
             self.header = _read_header(path, root)
+            self.schema_version = int(root.attrs["schema_version"])
             self.created = str(root.attrs.get("created", ""))
             self.mask_settings: dict[str, Any] | None = (
                 json.loads(root.attrs["mask_settings"]) if "mask_settings" in root.attrs else None

@@ -128,7 +128,9 @@ def test_inspect_tells_a_person_what_is_in_the_file(path):
         "by localblur 0.1.0 align-dataset",
         "recordings/monday",
         "CC BY 4.0",
-        "8-bit, srgb",
+        " % of its pixels",
+        "90x70, 150x140, 8-bit, sRGB-coded",
+        "cite        not stated",
         "4 in 2 scenes",
         "3 of 4; blurred area",
         "2 accept, 1 reject, 1 undecided",
@@ -145,6 +147,18 @@ def test_inspect_tells_a_person_what_is_in_the_file(path):
     assert ["test", "1", "1", "0", "0"] in rows
     assert ["street", "train", "150", "x", "140", "3", "3", "1", "1", "1"] in rows
     assert ["kitchen", "test", "90", "x", "70", "1", "0", "1", "0", "0"] in rows
+
+
+def test_inspect_names_whom_to_cite_and_bears_settings_of_any_form(tmp_path, make_pair, make_file, header):
+    merged = [{"settings": {"citation": "A. Author, 2020"}}, {"settings": None}, "x", {"settings": {"citation": "B"}}]
+    for number, (settings, told) in enumerate(
+        [({"merged": merged}, "A. Author, 2020; B"), ({"merged": 3}, "not stated")]
+    ):
+        path = tmp_path / f"{number}.h5"
+        make_file(path, {"train": [make_pair()]}, header.model_copy(update={"settings": settings}))
+        result = run("inspect", path)
+        assert result.exit_code == 0
+        assert any(line.split(maxsplit=1) == ["cite", told] for line in result.stdout.splitlines()), result.stdout
 
 
 def test_inspect_can_be_short(path):
