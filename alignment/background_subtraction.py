@@ -33,20 +33,25 @@ _LEAST_NOISE_LEVELS, _NOISE_FACTOR, _SWAY_PX = 2.0, 1.5, 0.5
 
 @dataclass(frozen=True)
 class LearnedFrames:
-    """Blurred pictures of a scene by their numbers, levels as uint8 (h, w, 3), at reduced size."""
+    """Blurred pictures of a scene, levels as uint8 (h, w, 3), at reduced size, in the brightness of the first."""
 
-    pictures: dict[int, Mask]
+    pictures: list[Mask]
+
+    def like(self, picture: Mask) -> Mask:
+        """A picture of the scene in that brightness, if there is a picture of its size."""
+        first = self.pictures[0] if self.pictures else picture
+        return _matched(picture, first) if first.shape == picture.shape else picture
 
 
 def prepare_subtraction(frames: SceneFrames, settings: MaskSettings) -> LearnedFrames:
     """Read the pictures to learn from: at most `frames` and one, so that any of them may be left out."""
-    pictures: dict[int, Mask] = {}
+    learned = LearnedFrames([])
     for index in spread(frames.count, settings.subtraction.frames + 1):
         try:
-            pictures[index] = _picture(frames.read(index))
+            learned.pictures.append(learned.like(_levels(frames.read(index).blurred)))
         except LocalblurError:  # told where its own mask is made
             continue
-    return LearnedFrames(pictures)
+    return learned
 
 
 def subtraction_mask(pair: PairLevels, learned: LearnedFrames, settings: MaskSettings) -> MaskResult:
@@ -55,15 +60,15 @@ def subtraction_mask(pair: PairLevels, learned: LearnedFrames, settings: MaskSet
     Raises:
         LocalblurError: if the scene has fewer than two other usable pictures of the size.
     """
-    picture = _picture(pair)
-    others = [other for other in learned.pictures.values() if other.shape == picture.shape]
+    picture = learned.like(_levels(pair.blurred))
+    others = [other for other in learned.pictures if other.shape == picture.shape]
     others = [other for other in others if not np.array_equal(other, picture)]
     if len(others) < _FEWEST_FRAMES:
         raise LocalblurError(
             f"method mog2 needs {_FEWEST_FRAMES} other pairs of the scene to learn a background from, there are"
             f" {len(others)}; use --method pair"
         )
-    found = _foreground(picture, [_matched(other, picture) for other in others], settings.subtraction)
+    found = _foreground(picture, others, settings.subtraction)
     height, width = pair.usable.shape
     size = picture.shape[1], picture.shape[0]
     usable = reduced(pair.usable, size) > 0.99
@@ -86,10 +91,6 @@ def subtraction_mask(pair: PairLevels, learned: LearnedFrames, settings: MaskSet
     # shadows are what the model is unsure of
     sure = float((found[binary] == FOREGROUND).mean()) if binary.any() else 1.0
     return MaskResult(mask, sure)
-
-
-def _picture(pair: PairLevels) -> Mask:
-    return _levels(pair.blurred)
 
 
 def _levels(image: FloatArray) -> Mask:
