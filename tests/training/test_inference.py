@@ -169,7 +169,7 @@ def test_automatic_tiles_follow_the_budget():
     assert side % 4 == 0
     assert 0.9 * 5e8 < side**2 * 1000 + side * 1280 * 64 <= 5e8
     assert tile(10_000, 10_000, 1e13) == 2048
-    assert tile(720, 1280, -1.0) == 2 * 164
+    assert tile(720, 1280, -1.0) == 2 * 148
 
 
 def test_the_memory_estimate_grows_with_the_network():

@@ -1,0 +1,40 @@
+"""The command `export-model`: a trained model as an ONNX file."""
+
+from pathlib import Path
+
+import click
+
+from localblur.common.command import Command, output_option, overwrite_option
+from localblur.common.errors import LocalblurError
+from localblur.common.files import refuse_existing
+from localblur.training.checkpoint import load_model
+from localblur.training.onnx_export import export_onnx, import_onnx
+
+
+@click.command(cls=Command)
+@click.argument("model", type=click.Path(path_type=Path))
+@output_option("The file to write, NAME.onnx.")
+@overwrite_option
+def main(model: Path, output: Path, overwrite: bool) -> None:
+    """Write a trained model as an ONNX file for pictures of any size.
+
+    MODEL is a model folder, or the run folder of train-lbag (its best model is taken). The file's outputs are compared
+    with torch at three sizes; one that differs by more than 1e-4 is not written. Needs the onnx extra.
+
+    \b
+    Example:
+      export-model run -o model.onnx
+      deblur photo.jpg --model model.onnx --runtime onnx -o restored
+    """
+    if output.suffix.lower() != ".onnx":
+        raise LocalblurError(f"{output} must end in .onnx")
+    refuse_existing(output, overwrite)
+    import_onnx()
+    module, card = load_model(model)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    differences = export_onnx(module, card, output)
+    for (height, width), difference in differences.items():
+        click.echo(f"{width}x{height}: largest difference to torch {difference:.1e}")
+    click.echo(
+        f"{card.network}, {card.parameters / 1e6:.2f} M parameters: {output}, {output.stat().st_size / 1e6:.1f} MB"
+    )

@@ -1,0 +1,19 @@
+"""The model that comes with the program."""
+
+from pathlib import Path
+
+from localblur.common.errors import LocalblurError
+from localblur.training.checkpoint import WEIGHTS_NAME
+
+FOLDER = Path(__file__).parent / "models" / "lbag-small"
+
+
+def model_in_the_box() -> Path:
+    """The folder of the model that `deblur` uses when none is named.
+
+    Raises:
+        LocalblurError: if this copy of the program has none.
+    """
+    if not (FOLDER / WEIGHTS_NAME).is_file():
+        raise LocalblurError("this copy of the program comes without a model; name one with --model")
+    return FOLDER
