@@ -106,7 +106,16 @@ class MovingObject:
         return (y0, x0, y1, x1), cv2.warpAffine(self.sprite, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
 
     def _poses(self, start_ms: float, end_ms: float) -> npt.NDArray[np.float64]:
-        return np.array([self.path.pose(float(t)) for t in np.linspace(start_ms, end_ms, _PATH_SAMPLES)])
+        known = self._known_poses.get((start_ms, end_ms))
+        if known is None:
+            known = np.array([self.path.pose(float(t)) for t in np.linspace(start_ms, end_ms, _PATH_SAMPLES)])
+            self._known_poses.clear()
+            self._known_poses[start_ms, end_ms] = known
+        return known
+
+    @cached_property
+    def _known_poses(self) -> dict[tuple[float, float], npt.NDArray[np.float64]]:
+        return {}  # of the last exposure, which is asked about several times
 
     def _sizes(self, start_ms: float, end_ms: float) -> npt.NDArray[np.float64]:
         return np.asarray(np.exp(self.growth * np.linspace(start_ms, end_ms, _PATH_SAMPLES)), np.float64)
@@ -143,10 +152,12 @@ class Exposure:
         for patch in self.patches:
             if _touch(patch.box, part):
                 common = _common(patch.box, part)
-                layer = patch.layer[_within(common, patch.box)]
+                layer = np.ascontiguousarray(patch.layer[_within(common, patch.box)])
                 region = image[_within(common, part)]
-                region *= 1 - layer[..., 3:]
-                region += layer[..., :3]
+                uncovered = 1 - cv2.extractChannel(layer, 3)
+                np.multiply(region, cv2.merge([uncovered, uncovered, uncovered]), out=region)
+                # drops alpha; several times as fast as slices of four channels
+                np.add(region, cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR), out=region)
         return image
 
     def coverage(self, height: int, width: int) -> FloatArray:

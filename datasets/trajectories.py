@@ -21,7 +21,7 @@ Range = tuple[float, float]
 Points = npt.NDArray[np.float64]
 """Positions (x, y) in px at equal steps of time, shape (N, 2)."""
 
-_STEPS = 1000
+_STEPS = 2000
 _NOT_PLACED = (
     "a kernel of {size} px does not hold a trajectory that reaches {reach:.1f} px from its middle; take a larger one"
 )
@@ -34,20 +34,22 @@ class ShakeSettings(Settings):
         length_px: range of the trajectory's length, drawn evenly on a logarithmic scale.
         tremor: largest strength of the Gaussian tremor.
         pull: largest strength of the pull back to the start.
-        jerk: largest probability, per thousandth of the exposure, of being thrown about.
-        nervousness: largest factor on all three; 0 is a straight line.
+        jerk: largest probability of being thrown about, at each of 2000 steps.
+        nervousness: range of a factor on all three; 0 is a straight line.
     """
 
     length_px: Range = (5.0, 60.0)
     tremor: float = Field(default=10.0, ge=0, le=100)
     pull: float = Field(default=0.7, ge=0, le=10)
     jerk: float = Field(default=0.2, ge=0, le=1)
-    nervousness: float = Field(default=0.1, ge=0, le=1)
+    nervousness: Range = (0.003, 0.01)
 
     @model_validator(mode="after")
     def _check(self) -> "ShakeSettings":
         if not 0 < self.length_px[0] <= self.length_px[1] <= 500:
             raise ValueError(f"length_px must be a range within 0 to 500 px, got {self.length_px}")
+        if not 0 <= self.nervousness[0] <= self.nervousness[1] <= 1:
+            raise ValueError(f"nervousness must be a range within 0 to 1, got {self.nervousness}")
         return self
 
 
@@ -55,7 +57,7 @@ def shake_trajectory(rng: np.random.Generator, settings: ShakeSettings) -> Point
     """Where the picture moves during an exposure: (x, y) at `N` equal steps of time, shape (N, 2), mean (0, 0)."""
     low, high = settings.length_px
     length = low * (high / low) ** rng.random()
-    nervousness = settings.nervousness * rng.random()
+    nervousness = float(rng.uniform(*settings.nervousness))
     jerk, pull, tremor = settings.jerk * rng.random(), settings.pull * rng.random(), settings.tremor * rng.random()
     step = length / (_STEPS - 1)
     kicks = (rng.standard_normal(_STEPS - 1) + 1j * rng.standard_normal(_STEPS - 1)).tolist()

@@ -21,6 +21,11 @@ def test_lengths_that_make_no_sense_are_refused(length_px: tuple[float, float]) 
         validate(ShakeSettings, {"length_px": length_px}, "shake")
 
 
+def test_nervousness_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(LocalblurError, match="nervousness must be a range within 0 to 1"):
+        validate(ShakeSettings, {"nervousness": (0.1, 0.01)}, "shake")
+
+
 def test_a_kernel_must_be_odd_and_large_enough() -> None:
     with pytest.raises(LocalblurError, match="must be odd, got 8"):
         rasterise(line_trajectory(4, 0), 8)
@@ -30,7 +35,7 @@ def test_a_kernel_must_be_odd_and_large_enough() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_shake_has_its_length_and_is_centred(seed: int) -> None:
-    settings = ShakeSettings(length_px=(12, 30), nervousness=1.0)
+    settings = ShakeSettings(length_px=(12, 30), nervousness=(0.05, 0.05))
     points = shake_trajectory(np.random.default_rng(seed), settings)
     assert 12 <= travelled_px(points) <= 30
     np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-9)
@@ -45,12 +50,12 @@ def test_shakes_differ_and_repeat_for_a_seed() -> None:
 
 
 def test_without_nervousness_a_shake_is_a_straight_line() -> None:
-    points = shake_trajectory(np.random.default_rng(1), ShakeSettings(length_px=(20, 20), nervousness=0))
+    points = shake_trajectory(np.random.default_rng(1), ShakeSettings(length_px=(20, 20), nervousness=(0, 0)))
     assert np.hypot(*(points[-1] - points[0])) == pytest.approx(20)
 
 
 def test_nervous_shakes_bend_and_return() -> None:
-    settings = ShakeSettings(length_px=(40, 40), nervousness=1.0)
+    settings = ShakeSettings(length_px=(40, 40), nervousness=(0.05, 0.05))
     ends = [np.ptp(shake_trajectory(np.random.default_rng(s), settings), axis=0) for s in range(12)]
     assert np.mean([np.hypot(*extent) for extent in ends]) < 25
 
