@@ -194,7 +194,7 @@ def _size(pairs: PairsFile) -> str:
     )
     ways = sorted({compression_of(pairs.stored_scene(entry.name)["blurred"]) for entry in pairs.scenes})
     shown = f"{size / 1e9:.2f} GB" if size > 1e9 else f"{size / 1e6:.1f} MB"
-    return f"{shown}, {' and '.join(ways) or 'empty'}, {100 * size / pixels:.0f} % of its pixels"
+    return f"{shown}, {' and '.join(ways) or 'empty'}, {100 * size / max(pixels, 1):.0f} % of its pixels"
 
 
 def _sizes(summaries: list[SceneSummary]) -> str:
