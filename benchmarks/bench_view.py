@@ -91,7 +91,7 @@ def main(pairs: int, large: int, kept: Path | None) -> None:
             write_file(path, pairs, large)
         click.echo(f"{path.name}: {pairs} pairs, {path.stat().st_size / 1e6:.0f} MB")
         for what, value in _measure(path):
-            click.echo(f"{what}: {value:.3g}")
+            click.echo(f"{what}: {_digits(value)}")
 
 
 def run(rounds: int) -> Section:
@@ -109,7 +109,7 @@ def run(rounds: int) -> Section:
     facts = []
     for what in found[0]:
         values = sorted(figures[what] for figures in found)
-        facts.append(f"{what}: {statistics.median(values):.3g} ({values[0]:.3g} to {values[-1]:.3g})")
+        facts.append(f"{what}: {_digits(statistics.median(values))} ({_digits(values[0])} to {_digits(values[-1])})")
     return Section(title="Curation page", text=text, rows=[], facts=facts)
 
 
@@ -140,6 +140,10 @@ def _measure(path: Path) -> Iterator[tuple[str, float]]:
         finally:
             server.terminate()
             server.communicate()
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2f}"
 
 
 def _step(browser: Browser, first: int, end: int, pause_s: float) -> float:
