@@ -1,105 +1,191 @@
 """Averaging successive frames as a sensor would: in linear light, with memory that does not grow with their number."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Literal
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.images import srgb_decode, srgb_encode
+from localblur.datasets.camera_response import CODES, CameraResponse, FloatArray, Frame
 
-Frame = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
-
-ResponseName = Literal["srgb", "gamma2.2"]
-
-TILE_ROWS = 16
+TILE_ROWS = 32
 """Rows worked on at once: they stay in the processor's cache, which saves most of the time of a large frame."""
-_STEPS = 65536
+IDENTITY = np.arange(CODES, dtype=np.float32)
+"""The table that leaves codes as they are."""
+CLIPPED = (np.arange(CODES) >= 254).astype(np.float32)
+"""The table that marks codes of clipped light."""
+_PAIR_TABLES = int(cv2.__version__.partition(".")[0]) >= 5
+"""OpenCV looks up 16-bit values from version 5 on."""
+
+
+class FrameSum:
+    """A running sum of frames whose codes are looked up in a table.
+
+    Two frames are looked up at a time in a table of the sums of all pairs of codes: half the look-ups, and the sum is
+    read and written half as often. The first of two waits, by reference: a frame must not be changed once it is added.
+
+    Args:
+        table: (256,) float32, value of every code.
+    """
+
+    def __init__(self, table: FloatArray) -> None:
+        self.table = table
+        self.weight = 0.0
+        self._total: FloatArray | None = None
+        self._waiting: Frame | None = None
+
+    def add(self, frame: Frame) -> None:
+        """Add one frame, (H, W, 3) uint8, all of one size."""
+        self._total_like(frame.shape)
+        self.weight += 1
+        if self._waiting is None:
+            self._waiting = frame
+        else:
+            first, self._waiting = self._waiting, None
+            self._add_two(first, frame)
+
+    def add_mean(self, mean: FloatArray, weight: float) -> None:
+        """Add `weight` times values that are no codes any more, (H, W, 3)."""
+        total = self._total_like(mean.shape)
+        cv2.scaleAdd(mean, weight, total, dst=total)
+        self.weight += weight
+
+    def mean_tiles(self) -> list[FloatArray]:
+        """The mean in strips of `TILE_ROWS` rows, from the top; they are views and go with the next `add`."""
+        if self._total is None:
+            raise LocalblurError("nothing was exposed: add at least one frame")
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            for top in range(0, len(waiting), TILE_ROWS):
+                tile = self._total[top : top + TILE_ROWS]
+                cv2.add(tile, cv2.LUT(waiting[top : top + TILE_ROWS], self.table), dst=tile)
+        return [self._total[top : top + TILE_ROWS] for top in range(0, len(self._total), TILE_ROWS)]
+
+    def mean(self) -> FloatArray:
+        """The mean, float32 (H, W, 3)."""
+        return np.concatenate(self.mean_tiles()) * np.float32(1 / self.weight)
+
+    def _total_like(self, shape: tuple[int, ...]) -> FloatArray:
+        if self._total is None:
+            self._total = np.zeros(shape, np.float32)
+        if shape != self._total.shape:
+            raise LocalblurError(f"a frame of {shape} cannot be averaged with frames of {self._total.shape}")
+        return self._total
+
+    def _add_two(self, one: Frame, other: Frame) -> None:
+        whole = self._total_like(one.shape)
+        total, flat_one, flat_other = (array.reshape(len(array), -1) for array in (whole, one, other))
+        values = np.empty((TILE_ROWS, total.shape[1]), np.float32)
+        codes = np.empty((TILE_ROWS, total.shape[1], 2), np.uint8)
+        table = pair_table(self.table.tobytes())
+        for top in range(0, len(total), TILE_ROWS):
+            rows = slice(top, top + TILE_ROWS)
+            tile = total[rows]
+            height = len(tile)
+            if _PAIR_TABLES:
+                cv2.merge((flat_one[rows], flat_other[rows]), dst=codes[:height])
+                cv2.LUT(codes[:height].view(np.uint16)[..., 0], table, dst=values[:height])
+            else:  # the same sums in the same order
+                cv2.LUT(flat_one[rows], self.table, dst=values[:height])
+                cv2.add(values[:height], cv2.LUT(flat_other[rows], self.table), dst=values[:height])
+            cv2.add(tile, values[:height], dst=tile)
+
+
+@lru_cache(maxsize=4)
+def pair_table(table: bytes) -> FloatArray:
+    """(65536,) float32: the sum of the values of a low and a high byte; given the bytes of a table of float32."""
+    values = np.frombuffer(table, np.float32)
+    return np.asarray((values[:, None] + values[None, :]).ravel(), np.float32)
 
 
 @dataclass(frozen=True)
-class CameraResponse:
-    """How a camera codes light into 8 bits, as tables; `encode(decode(v)) == v` for every code v.
+class HalfInterval:
+    """What the sensor saw during half the time between two frames: means, (H, W, 3), of light and of codes.
 
-    Attributes:
-        to_linear: (256,) float32, linear light in [0, 1] of every code.
-        from_root: (65536,) uint8, code of linear light, indexed by its square root: fine steps where codes lie close.
+    `coded` is None where only light is wanted.
     """
 
-    to_linear: FloatArray
-    from_root: npt.NDArray[np.uint8]
-
-    def decode(self, frame: Frame) -> FloatArray:
-        """Codes to linear light."""
-        return np.asarray(cv2.LUT(frame, self.to_linear), np.float32)
-
-    def encode(self, linear: FloatArray) -> Frame:
-        """Linear light in [0, 1] to codes, to the nearest within half a code and a thousandth."""
-        roots = np.sqrt(np.clip(linear, 0, 1))
-        return np.asarray(self.from_root[np.rint(roots * (_STEPS - 1)).astype(np.uint16)], np.uint8)
-
-
-def _tabulate(decode: Callable[[Any], Any], encode: Callable[[Any], Any]) -> CameraResponse:
-    codes = np.arange(256) / 255
-    roots = np.linspace(0, 1, _STEPS)
-    to_linear = np.asarray(decode(codes), np.float32)
-    return CameraResponse(to_linear, np.rint(255 * np.asarray(encode(roots**2))).astype(np.uint8))
-
-
-CAMERA_RESPONSES: Mapping[ResponseName, CameraResponse] = MappingProxyType(
-    {
-        "srgb": _tabulate(srgb_decode, srgb_encode),
-        # what Nah et al. (CVPR 2017) assumed for the GoPro
-        "gamma2.2": _tabulate(lambda codes: codes**2.2, lambda linear: linear ** (1 / 2.2)),
-    }
-)
+    light: FloatArray
+    coded: FloatArray | None
 
 
 class Exposure:
-    """Frames averaged in linear light, and how far every pixel swung meanwhile.
+    """Frames averaged in linear light (and as codes, if wanted), and how far every pixel swung meanwhile.
 
     Args:
         response: how the frames are coded.
         presmooth_px: Gaussian applied before the swing is taken, so that it is not that of the noise; None leaves
             the swing out.
+        coded: average the codes as well, as if they were light (the "linear CRF" of Nah et al., CVPR 2017).
+        clipping: note for which share of the exposure each value was clipped.
     """
 
-    def __init__(self, response: CameraResponse, presmooth_px: float | None = None) -> None:
+    def __init__(
+        self,
+        response: CameraResponse,
+        presmooth_px: float | None = None,
+        *,
+        coded: bool = False,
+        clipping: bool = False,
+    ) -> None:
         self.response, self.presmooth_px = response, presmooth_px
         self.count = 0
-        self._sum: FloatArray | None = None
+        self._light = FrameSum(response.to_linear)
+        self._coded = FrameSum(IDENTITY) if coded else None
+        self._clipped = FrameSum(CLIPPED) if clipping else None
         self._lowest: Frame | None = None
         self._highest: Frame | None = None
 
-    def add(self, frame: Frame) -> None:
-        """Expose to one more frame, (H, W, 3) uint8, all of one size."""
-        if self._sum is None:
-            self._sum = np.zeros(frame.shape, np.float32)
-        if frame.shape != self._sum.shape:
-            raise LocalblurError(f"a frame of {frame.shape} cannot be averaged with frames of {self._sum.shape}")
-        for top in range(0, frame.shape[0], TILE_ROWS):
-            tile = self._sum[top : top + TILE_ROWS]
-            cv2.add(tile, cv2.LUT(frame[top : top + TILE_ROWS], self.response.to_linear), dst=tile)
+    def add(self, frame: Frame, halves: tuple[HalfInterval | None, HalfInterval | None] = (None, None)) -> None:
+        """Expose to one more frame, (H, W, 3) uint8, all of one size.
+
+        Args:
+            frame: which is not to be changed afterwards.
+            halves: what the sensor saw between the last frame and this one, and between this one and the next, from
+                half way; None: the frame itself.
+        """
+        if halves == (None, None):
+            self._light.add(frame)
+            if self._coded is not None:
+                self._coded.add(frame)
+        else:
+            for half in halves:
+                self._light.add_mean(self.response.decode(frame) if half is None else half.light, 0.5)
+                if self._coded is not None:
+                    coded = None if half is None else half.coded
+                    self._coded.add_mean(frame.astype(np.float32) if coded is None else coded, 0.5)
+        if self._clipped is not None:
+            self._clipped.add(frame)
         if self.presmooth_px is not None:
             self._track(frame, self.presmooth_px)
         self.count += 1
 
+    def light(self) -> FloatArray:
+        """Mean linear light of the exposure in [0, 1], float32 (H, W, 3)."""
+        return self._light.mean()
+
     def blurred(self) -> Frame:
         """The picture of the whole exposure, coded like the frames, (H, W, 3) uint8."""
-        if self._sum is None:
-            raise LocalblurError("nothing was exposed: add at least one frame")
-        blurred = np.empty(self._sum.shape, np.uint8)
-        for top in range(0, len(blurred), TILE_ROWS):
-            rows = slice(top, top + TILE_ROWS)
-            blurred[rows] = self.response.encode(self._sum[rows] / np.float32(self.count))
-        return blurred
+        tiles = self._light.mean_tiles()
+        share = np.float32(1 / self._light.weight)
+        return np.concatenate([self.response.encode(tile * share) for tile in tiles])
 
-    def swing(self) -> Frame:
+    def blurred_codes(self) -> Frame:
+        """The mean of the codes themselves, (H, W, 3) uint8."""
+        if self._coded is None:
+            raise LocalblurError("codes were not averaged: give coded=True")
+        share = np.float32(1 / self._coded.weight)
+        return np.concatenate([np.rint(tile * share).astype(np.uint8) for tile in self._coded.mean_tiles()])
+
+    def clipped_share(self) -> FloatArray:
+        """Share of the exposure for which each value was clipped, in [0, 1], float32 (H, W, 3)."""
+        if self._clipped is None:
+            raise LocalblurError("clipping was not noted: give clipping=True")
+        return self._clipped.mean()
+
+    def swing(self) -> npt.NDArray[np.uint8]:
         """Highest minus lowest presmoothed value of every pixel and channel during the exposure, in levels."""
         if self._lowest is None or self._highest is None:
             raise LocalblurError("the swing was not tracked: give presmooth_px and add at least one frame")

@@ -1,4 +1,4 @@
-"""Which successive frames become one blurred picture: windows that never cross a cut."""
+"""Which successive frames become one blurred picture: windows that never cross a cut, a repeated or a missing frame."""
 
 import zlib
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,14 @@ import numpy as np
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.names import storable_name
-from localblur.datasets.video import Shot
+from localblur.datasets.scene_cuts import Shot
 
 Item = TypeVar("Item")
 
+FEWEST_FRAMES = 2
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """Frames `start` <= i < `stop` of a source: one pair of `scene`, whose sharp picture is frame `middle`."""
 
@@ -26,7 +28,7 @@ class Window:
 
     @property
     def middle(self) -> int:
-        """Index of the sharp frame."""
+        """Index of the sharp frame; of an even number of frames the later of the two in the middle."""
         return self.start + self.length // 2
 
     @property
@@ -34,20 +36,46 @@ class Window:
         """Index after the last frame."""
         return self.start + self.length
 
+    @property
+    def sharp_late_frames(self) -> float:
+        """By how many frame intervals the sharp frame comes after the middle of the exposure: 0 or 0.5."""
+        return 0.0 if self.length % 2 else 0.5
 
-def odd_lengths(smallest: int, largest: int) -> list[int]:
-    """The odd numbers from `smallest` to `largest`: only they have a middle frame.
+
+def numbers_of_frames(smallest: int, largest: int) -> list[int]:
+    """The numbers of frames that `smallest..largest` stands for: one number is itself, of a range the odd ones.
+
+    Only an odd number has a frame in its middle; the sharp picture of an even number is half a frame late.
 
     Raises:
         LocalblurError: if there is none, or the range makes no sense.
     """
-    lengths = [length for length in range(smallest, largest + 1) if length % 2 == 1 and length >= 3]
+    if smallest == largest >= FEWEST_FRAMES:
+        return [smallest]
+    lengths = [length for length in range(smallest, largest + 1) if length % 2 == 1 and length > FEWEST_FRAMES]
     if not lengths:
         raise LocalblurError(
-            f"--frames {smallest}..{largest} holds no odd number of at least 3; only an odd number of frames has a"
-            " middle one, for example 11 or 7..13"
+            f"--frames {smallest}..{largest} holds no odd number of at least 3; give a number of frames like 11 or a"
+            " range like 7..13"
         )
     return lengths
+
+
+def frames_of_exposure(exposure_ms: float, interval_ms: float) -> int:
+    """How many frames make an exposure of `exposure_ms`.
+
+    Raises:
+        LocalblurError: if the frame rate is unknown, or it is less than two frames.
+    """
+    if not np.isfinite(interval_ms) or interval_ms <= 0:
+        raise LocalblurError("the frame rate is unknown, so --exposure cannot be frames; give --frame-rate")
+    length = round(exposure_ms / interval_ms)
+    if length < FEWEST_FRAMES:
+        raise LocalblurError(
+            f"an exposure of {exposure_ms:g} ms is {exposure_ms / interval_ms:.2f} frames of {interval_ms:.3g} ms, at"
+            f" least {FEWEST_FRAMES} are needed; give a longer --exposure or film with a higher frame rate"
+        )
+    return length
 
 
 def place_windows(
@@ -66,11 +94,11 @@ def place_windows(
         suffix = f"_shot{number}" if len(shots) > 1 else ""
         scene = storable_name(title, suffix)
         rng = np.random.default_rng([seed, zlib.crc32(title.encode()), number])
-        start = shot.start
-        while start + min(lengths) <= shot.stop:
-            length = int(rng.choice([length for length in lengths if start + length <= shot.stop]))
-            windows.append(Window(scene, f"{start:06d}", start, length))
-            start += stride or length
+        for start, stop in shot.runs:
+            while start + min(lengths) <= stop:
+                length = int(rng.choice([length for length in lengths if start + length <= stop]))
+                windows.append(Window(scene=scene, name=f"{start:06d}", start=start, length=length))
+                start += stride or length
     return windows
 
 

@@ -1,211 +1,212 @@
-"""Blurred and sharp pairs from video: plan the windows, then average their frames in linear light."""
+"""Blurred and sharp pairs from video: survey the videos, plan the windows, blend them, several videos at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from localblur.common.errors import LocalblurError
-from localblur.common.parallel import Progress
-from localblur.common.settings import Settings
-from localblur.datasets.blending import CAMERA_RESPONSES, Exposure, Frame, ResponseName
-from localblur.datasets.frame_windows import Window, odd_lengths, place_windows, spread, titles
-from localblur.datasets.motion_masks import MotionMaskSettings, motion_mask
-from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
-from localblur.datasets.store import DEFAULT_SPLIT, PairsWriter, StoreHeader, assign_splits, files_identity
-from localblur.datasets.video import frame_rate, read_frames, survey
+from localblur.common.files import ensure_space, read_json, write_json
+from localblur.common.parallel import run_tasks
+from localblur.datasets.camera_response import camera_response
+from localblur.datasets.contact_sheet import write_sheet
+from localblur.datasets.scene_cuts import Survey, survey_from_plain, survey_to_plain
+from localblur.datasets.store import StoreHeader, files_identity
+from localblur.datasets.synthesis_output import PAIRS_SUFFIXES, Output, PairsOutput, TreeOutput, count_stored
+from localblur.datasets.synthesis_plan import Plan, plan_synthesis, survey_videos
+from localblur.datasets.synthesis_settings import SynthesisSettings
+from localblur.datasets.video_work import VideoTask, earlier_dropped, process_video
+from localblur.datasets.work_tally import TallyWatcher
 
-
-class SynthesisSettings(Settings):
-    """How pairs are made from video.
-
-    Attributes:
-        shortest, longest: number of frames averaged, drawn per pair from the odd numbers of this range.
-        stride: frames from one window's start to the next; None: no overlap, no gap.
-        camera_response: how the video codes light.
-        seed: seed of every random choice.
-        split: shares of the splits or a file, see `assign_splits`.
-        mask: make blur masks; motion: how.
-        static_share: with `skip_static`, windows with a smaller blurred share of the picture are left out.
-        max_pairs: at most so many pairs, spread evenly over all videos.
-    """
-
-    shortest: int = Field(default=7, ge=3)
-    longest: int = Field(default=13, ge=3)
-    stride: int | None = Field(default=None, ge=1)
-    camera_response: ResponseName = "srgb"
-    seed: int = Field(default=0, ge=0)
-    split: str = DEFAULT_SPLIT
-    mask: bool = True
-    motion: MotionMaskSettings = MotionMaskSettings()
-    skip_static: bool = False
-    static_share: float = Field(default=0.002, ge=0, le=1)
-    max_pairs: int | None = Field(default=None, ge=1)
+SURVEYS = "surveys.json"
+VIDEOS_AHEAD = 16
+BYTES_PER_PIXEL = 14
+"""A part, and the same pictures in the file: two of three bytes and a mask, twice."""
 
 
 @dataclass
 class Synthesis:
-    """What came of it: pairs and scenes in the file, static windows left out, and problems in words."""
+    """What came of it.
+
+    Attributes:
+        pairs, scenes: in the output.
+        dropped: windows left out, as (scene, name, why).
+        problems: what could not be used, in words.
+        sheets: contact sheets written.
+        frames, seconds: read by this run, and how long blending took.
+    """
 
     pairs: int = 0
     scenes: int = 0
-    static: int = 0
+    dropped: list[tuple[str, str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    sheets: list[Path] = field(default_factory=list)
+    frames: int = 0
+    seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The windows of every source and the split of every scene; `problems` names what cannot be used."""
-
-    windows: dict[Path, list[Window]]
-    splits: dict[str, str]
-    problems: list[str]
-
-    @property
-    def count(self) -> int:
-        """Number of windows."""
-        return sum(len(windows) for windows in self.windows.values())
-
-
-def plan_synthesis(sources: Sequence[Path], settings: SynthesisSettings) -> Plan:
-    """Read every source once and place its windows.
+def preview_synthesis(sources: Sequence[Path], settings: SynthesisSettings, executor: Executor | None = None) -> Plan:
+    """What `synthesize` would make, without making it.
 
     Raises:
-        LocalblurError: if there is no window at all, or settings make no sense.
+        LocalblurError: as there.
     """
-    lengths = odd_lengths(settings.shortest, settings.longest)
-    placed: list[tuple[Path, Window]] = []
-    problems: list[str] = []
-    with Progress(len(sources), "reading", "video") as progress:
-        for source, title in titles(sources).items():
-            try:
-                found = survey(source)
-            except LocalblurError as error:
-                problems.append(str(error))
-                progress.step(title)
-                continue
-            problems += [f"{found.problem}; what comes before is used"] if found.problem else []
-            windows = place_windows(title, found.shots, lengths, settings.stride, settings.seed)
-            if not windows:
-                longest = max(shot.length for shot in found.shots)
-                problems.append(f"{source} has at most {longest} frames without a cut, {min(lengths)} are needed")
-            placed += [(source, window) for window in windows]
-            progress.step(title)
-    if not placed:
-        raise LocalblurError("no pair can be made: " + "; ".join(problems))
-    chosen: dict[Path, list[Window]] = {}
-    for source, window in spread(placed, settings.max_pairs):
-        chosen.setdefault(source, []).append(window)
-    scenes = [window.scene for windows in chosen.values() for window in windows]
-    return Plan(chosen, assign_splits(scenes, settings.split, settings.seed), problems)
+    camera_response(settings.camera_response)
+    return plan_synthesis(sources, survey_videos(sources, settings, executor), settings)
 
 
 def synthesize(
-    sources: Sequence[Path], output: Path, settings: SynthesisSettings, *, overwrite: bool = False
+    sources: Sequence[Path],
+    output: Path,
+    settings: SynthesisSettings,
+    *,
+    overwrite: bool = False,
+    preview: bool = False,
+    executor: Executor | None = None,
 ) -> Synthesis:
-    """Make a pairs file (8 bit, sRGB-coded) from videos and folders of frames; an interrupted run continues.
+    """Make pairs (8 bit, sRGB-coded) from videos and folders of frames; an interrupted run continues.
 
     Args:
         sources: video files, or folders with one picture per frame.
-        output: the pairs file.
-        settings: stored in the file.
-        overwrite: replace an existing file.
+        output: a pairs file, if it ends in .h5 or .hdf5, else the folder of a tree like that of GOPRO_Large.
+        settings: stored with the pairs.
+        overwrite: replace an existing output.
+        preview: write a contact sheet per video into `<output>.preview`.
+        executor: works on several videos at a time; None works here, on one after the other.
 
     Raises:
         LocalblurError: if no pair can be made, or `output` exists.
     """
-    plan = plan_synthesis(sources, settings)
-    result = Synthesis(problems=list(plan.problems))
+    camera_response(settings.camera_response)
+    place = _output(sources, output, settings, overwrite)
+    result = Synthesis()
+    with place:
+        plan = plan_synthesis(sources, _surveys(sources, settings, place, executor), settings)
+        result.problems += plan.problems
+        tasks = _tasks(plan, place, settings, preview)
+        _check_space(tasks, place)
+        _run(tasks, place, result, executor)
+        finished = place.finished(plan)
+        for number in range(len(plan.videos)):
+            result.dropped += [
+                entry for entry in earlier_dropped(place.state / f"{number}.json") if entry not in result.dropped
+            ]
+            if preview:
+                _sheet(output, number, place, result, plan)
+        if not finished:
+            reasons = sorted({why.partition(":")[0] for _, _, why in result.dropped})
+            raise LocalblurError(
+                f"all {len(result.dropped)} windows were dropped ({', '.join(reasons)}); film something that moves"
+                " slower or faster, or change --set static_share or interpolation.largest_unexplained"
+                if result.dropped
+                else "no pair was made: " + "; ".join(result.problems)
+            )
+    result.pairs, result.scenes = count_stored(output)
+    return result
+
+
+def _output(sources: Sequence[Path], output: Path, settings: SynthesisSettings, overwrite: bool) -> Output:
+    described = {**settings.model_dump(mode="json"), "sources": [_name_and_size(source) for source in sources]}
+    inputs = {str(source.resolve()): files_identity(source.parent, _files(source)) for source in sources}
+    if output.suffix.lower() not in PAIRS_SUFFIXES:
+        return TreeOutput(output, {"settings": described, "inputs": inputs}, overwrite=overwrite)
     header = StoreHeader(
         encoding="srgb",
         bit_depth=8,
         creator="synthesize-gopro",
         source=", ".join(source.name for source in sources),
-        settings={**settings.model_dump(mode="json"), "sources": [_name_and_size(source) for source in plan.windows]},
+        settings=described,
     )
-    inputs = {str(source.resolve()): files_identity(source.parent, _files(source)) for source in plan.windows}
-    writer = PairsWriter(output, header, overwrite=overwrite, identity={"inputs": inputs})
-    with writer, Progress(plan.count, "blending") as progress:
-        for source, windows in plan.windows.items():
-            missing = [window for window in windows if (window.scene, window.name) not in writer.finished]
-            progress.step(source.name, count=len(windows) - len(missing))
-            try:
-                for pair in blend_windows(source, missing, settings):
-                    progress.step(source.name)
-                    if settings.skip_static and _is_static(pair, settings):
-                        result.static += 1
-                        continue
-                    writer.add(pair if settings.mask else _without_mask(pair), plan.splits[pair.scene])
-            except LocalblurError as error:
-                result.problems.append(str(error))
-        result.pairs = len(writer.finished)
-        result.scenes = len({scene for scene, _ in writer.finished})
-        if not result.pairs:
-            raise LocalblurError(
-                f"all {result.static} windows are static; film something that moves, or leave --skip-static out"
-                if result.static
-                else "no pair was made: " + "; ".join(result.problems)
+    return PairsOutput(output, header, {"inputs": inputs}, overwrite=overwrite)
+
+
+def _surveys(
+    sources: Sequence[Path], settings: SynthesisSettings, place: Output, executor: Executor | None
+) -> dict[Path, Survey | LocalblurError]:
+    """Surveys of all sources; those of an interrupted run are not made again."""
+    store = place.state / SURVEYS
+    known = read_json(store) if store.is_file() else {}
+    found: dict[Path, Survey | LocalblurError] = {
+        source: survey_from_plain(known[str(source)]) for source in sources if str(source) in known
+    }
+    found |= survey_videos([source for source in sources if source not in found], settings, executor)
+    write_json(store, {str(path): survey_to_plain(one) for path, one in found.items() if isinstance(one, Survey)})
+    return found
+
+
+def _tasks(plan: Plan, place: Output, settings: SynthesisSettings, preview: bool) -> list[VideoTask]:
+    """What is left to do: the missing windows of every video."""
+    finished = place.finished(plan)
+    tasks = []
+    for number in range(len(plan.videos)):
+        dropped = {name for _, name, _ in earlier_dropped(place.state / f"{number}.json")}
+        missing = tuple(
+            window
+            for window in video.windows
+            if (window.scene, window.name) not in finished and window.name not in dropped
+        )
+        if missing:
+            tasks.append(
+                VideoTask(
+                    video=video,
+                    missing=missing,
+                    splits=plan.splits,
+                    settings=settings,
+                    kind=place.kind,
+                    folder=place.folder,
+                    state=place.state,
+                    number=number,
+                    preview=preview,
+                )
             )
-    return result
+    return tasks
 
 
-def blend_windows(source: Path, windows: Sequence[Window], settings: SynthesisSettings) -> Iterator[Pair]:
-    """Read `source` once and yield the pair of every window in the order of their ends.
-
-    Memory holds the sums of the windows in work, not their frames.
-    """
-    if not windows:
-        return
-    waiting = sorted(windows, key=lambda window: window.start)
-    open_windows: list[tuple[Window, Exposure, list[Frame]]] = []
-    rate = frame_rate(source)
-    response = CAMERA_RESPONSES[settings.camera_response]
-    presmooth_px = settings.motion.presmooth_px if settings.mask or settings.skip_static else None
-    for index, frame in enumerate(read_frames(source)):
-        while waiting and waiting[0].start == index:
-            open_windows.append((waiting.pop(0), Exposure(response, presmooth_px), []))
-        for window, exposure, sharp in open_windows:
-            exposure.add(frame)
-            if index == window.middle:
-                sharp.append(frame)
-        for window, exposure, sharp in [entry for entry in open_windows if entry[0].stop == index + 1]:
-            yield _finish(window, exposure, sharp[0], rate, settings)
-        open_windows = [entry for entry in open_windows if entry[0].stop > index + 1]
-        if not waiting and not open_windows:
-            return
-    raise LocalblurError(f"{source} ended before its last window; was it changed meanwhile?")
+def _run(tasks: Sequence[VideoTask], place: Output, result: Synthesis, executor: Executor | None) -> None:
+    for task in tasks:
+        task.tally.unlink(missing_ok=True)
+    total = sum(task.frames for task in tasks)
+    names = {task.tally: task.video.source.name for task in tasks}
+    with TallyWatcher(names, total, "blending", "frame") as watcher:
+        for task, outcome in run_tasks(process_video, tasks, executor, ahead=VIDEOS_AHEAD):
+            if isinstance(outcome, Exception):
+                raise outcome
+            place.take(task)
+            result.dropped += outcome.dropped
+            result.problems += [outcome.problem] if outcome.problem else []
+    result.frames, result.seconds = watcher.count, watcher.seconds
 
 
-def _finish(window: Window, exposure: Exposure, sharp: Frame, rate: float, settings: SynthesisSettings) -> Pair:
-    mask = None
-    quality = {"frames": float(window.length)}
-    if exposure.presmooth_px is not None:
-        mask = motion_mask(exposure.swing(), sharp, settings.motion)
-        quality["blurred_share"] = float(binary_mask(mask).mean())
-    info = PairInfo(
-        name=window.name,
-        # frames of ordinary video are exposed for most of their interval: an upper bound, as for a real exposure
-        exposure_long_ms=1000 * window.length / rate,
-        exposure_short_ms=1000 / rate,
-        quality=quality,
-        verdict=Verdict.ACCEPT,
-    )
-    return Pair(scene=window.scene, info=info, blurred=exposure.blurred(), sharp=sharp, mask=mask)
+def _check_space(tasks: Sequence[VideoTask], place: Output) -> None:
+    needed = 0
+    for task in tasks:
+        areas = {(shot.start, shot.stop): shot.height * shot.width for shot in task.video.found.shots}
+        for window in task.missing:
+            area = next(area for (start, stop), area in areas.items() if start <= window.start < stop)
+            needed += area * BYTES_PER_PIXEL
+    ensure_space(place.folder, needed, f"{sum(len(task.missing) for task in tasks)} pairs")
 
 
-def _without_mask(pair: Pair) -> Pair:
-    return Pair(scene=pair.scene, info=pair.info, blurred=pair.blurred, sharp=pair.sharp)
-
-
-def _is_static(pair: Pair, settings: SynthesisSettings) -> bool:
-    return pair.info.quality["blurred_share"] < settings.static_share
+def _sheet(output: Path, number: int, place: Output, result: Synthesis, plan: Plan) -> None:
+    video = plan.videos[number]
+    why = {(scene, name): reason for scene, name, reason in result.dropped}
+    rows = []
+    for window in video.windows:
+        reason = why.get((window.scene, window.name))
+        strip = place.state / f"{number}-{window.name}.png"
+        text = f"{window.scene} {window.name}: frames {window.start} to {window.stop - 1}, sharp {window.middle}"
+        rows.append((strip, f"{text}   DROPPED: {reason}" if reason else text, reason is not None))
+    dropped = sum(1 for row in rows if row[2])
+    title = f"{video.source.name}: {len(rows)} windows, {dropped} dropped, {len(video.found.shots)} shots"
+    path = output.with_name(output.name + ".preview") / f"{video.title}.png"
+    if write_sheet(path, title, rows):
+        result.sheets.append(path)
 
 
 def _name_and_size(source: Path) -> dict[str, Any]:
-    """What the pairs file says of a source: nothing of the folders of this machine."""
-    return {"name": source.name, "bytes": sum(file.stat().st_size for file in _files(source))}
+    """What is told of a source: nothing of the folders of this machine."""
+    return {"name": source.name, "bytes": sum(file.stat().st_size for file in _files(source) if file.exists())}
 
 
 def _files(source: Path) -> list[Path]:

@@ -1,9 +1,10 @@
-"""Frames of videos and of folders of pictures, and where one shot ends and the next begins."""
+"""Frames of videos and of folders of pictures, with their times."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import cv2
@@ -16,48 +17,32 @@ from localblur.datasets.images import IMAGE_SUFFIXES, read_image
 from localblur.datasets.store_reader import natural_key
 
 Frame = npt.NDArray[np.uint8]
+Converted = TypeVar("Converted")
 
 HD_HEIGHT_PX = 720
 """Videos that do not say so are BT.709 from this height on and BT.601 below, as players assume."""
 SMPTE_170M = 6
 """AVCOL_SPC_SMPTE170M: NTSC's name for the matrix of BT.601."""
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+"""AVCOL_TRC_SMPTE2084 and AVCOL_TRC_ARIB_STD_B67: curves that no camera response of 8 bits describes."""
 THUMBNAIL_PX = (64, 36)
-CUT_LEVELS = 12.0
-CUT_RATIO = 2.5
-CUT_NEIGHBOURS = 4
 
 
-@dataclass(frozen=True)
-class Shot:
-    """Frames `start` <= i < `stop` without a cut between them, all of one size."""
-
-    start: int
-    stop: int
-    height: int
-    width: int
-
-    @property
-    def length(self) -> int:
-        """Number of frames."""
-        return self.stop - self.start
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What one pass over a video found.
+@dataclass(frozen=True, kw_only=True)
+class Glance:
+    """A frame at a glance.
 
     Attributes:
-        shots: in order; together they cover every readable frame.
-        problem: why reading stopped early, or None.
+        thumbnail: float32 (36, 64, 3), levels.
+        size: (H, W) of the frame as shown.
+        time: seconds in a video, the number in a picture's name, NaN if unknown.
+        tick: the finest step of `time`.
     """
 
-    shots: list[Shot]
-    problem: str | None
-
-    @property
-    def frame_count(self) -> int:
-        """Number of readable frames."""
-        return self.shots[-1].stop if self.shots else 0
+    thumbnail: npt.NDArray[np.float32]
+    size: tuple[int, int]
+    time: float
+    tick: float
 
 
 def read_frames(source: Path) -> Iterator[Frame]:
@@ -68,7 +53,9 @@ def read_frames(source: Path) -> Iterator[Frame]:
     Raises:
         LocalblurError: if `source` cannot be read; also in the middle, when the rest of a video is damaged.
     """
-    return _each_frame(source, _to_rgb, lambda image: image)
+    if source.is_dir():
+        return (_eight_bit(read_image(path)) for path in _pictures(source))
+    return _decoded(source, _to_rgb)
 
 
 def frame_rate(source: Path) -> float:
@@ -80,58 +67,27 @@ def frame_rate(source: Path) -> float:
         return float(rate) if rate else float("nan")
 
 
-def survey(source: Path) -> Survey:
-    """Read a video once and find its shots; damage in the middle ends the survey and is told in `problem`.
+def glance_at_frames(source: Path) -> Iterator[Glance]:
+    """Yield every frame at a glance; cheaper than the frames themselves.
 
     Raises:
-        LocalblurError: if not a single frame can be read.
+        LocalblurError: as `read_frames`.
     """
-    sizes: list[tuple[int, int]] = []
-    changes: list[float] = []
-    previous: npt.NDArray[np.float32] | None = None
-    problem = None
-    try:
-        for thumbnail, size in _each_frame(source, _thumbnail, lambda image: (_shrink(image), image.shape[:2])):
-            changes.append(float(np.abs(thumbnail - previous).mean()) if previous is not None else 0.0)
-            sizes.append((size[0], size[1]))
-            previous = thumbnail
-    except LocalblurError as error:
-        if not sizes:
-            raise
-        problem = str(error)
-    if not sizes:
-        raise LocalblurError(f"{source} holds no frames")
-    return Survey(_shots(np.array(changes), sizes), problem)
-
-
-def find_cuts(changes: npt.NDArray[np.float64]) -> list[int]:
-    """Indices of the frames that begin a new shot.
-
-    A hard cut changes the picture much more than its neighbours in time do; steady camera motion does not.
-
-    Args:
-        changes: (N,) mean absolute difference in levels of every frame's thumbnail to the one before.
-    """
-    cuts = []
-    for index in range(1, len(changes)):
-        around = np.r_[changes[max(1, index - CUT_NEIGHBOURS) : index], changes[index + 1 : index + 1 + CUT_NEIGHBOURS]]
-        usual = float(np.median(around)) if around.size else 0.0
-        if changes[index] > max(CUT_LEVELS, CUT_RATIO * usual):
-            cuts.append(index)
-    return cuts
-
-
-def _shots(changes: npt.NDArray[np.float64], sizes: list[tuple[int, int]]) -> list[Shot]:
-    resized = [index for index in range(1, len(sizes)) if sizes[index] != sizes[index - 1]]
-    edges = [0, *sorted({*find_cuts(changes), *resized}), len(sizes)]
-    return [Shot(start, stop, *sizes[start]) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
-
-
-def _each_frame(source: Path, from_video: Callable[..., Any], from_image: Callable[[Frame], Any]) -> Iterator[Any]:
     if source.is_dir():
         for path in _pictures(source):
-            yield from_image(_eight_bit(read_image(path)))
-        return
+            image = _eight_bit(read_image(path))
+            number = re.search(r"(\d+)\D*$", path.stem)
+            yield Glance(
+                thumbnail=np.asarray(cv2.resize(image, THUMBNAIL_PX, interpolation=cv2.INTER_AREA), np.float32),
+                size=(image.shape[0], image.shape[1]),
+                time=float(number[1]) if number else float("nan"),
+                tick=0.0,
+            )
+    else:
+        yield from _decoded(source, _glance)
+
+
+def _decoded(source: Path, convert: Callable[[Any, Any], Converted]) -> Iterator[Converted]:
     if not source.is_file():
         raise LocalblurError(f"{source} does not exist; give a video file or a folder of frames")
     reformatter = VideoReformatter()  # one for all frames: each holds megabytes of tables
@@ -146,7 +102,7 @@ def _each_frame(source: Path, from_video: Callable[..., Any], from_image: Callab
                     return
                 if frame.is_corrupt:
                     raise ValueError("a frame is corrupt")
-                converted = from_video(frame, reformatter)
+                converted = convert(frame, reformatter)
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise LocalblurError(
                     f"{source} is truncated or damaged after frame {count}: {' '.join(str(error).split())}"
@@ -167,6 +123,9 @@ def _open(source: Path) -> Any:
 def _video_stream(container: Any, source: Path) -> Any:
     for stream in container.streams.video:
         if not stream.disposition & stream.disposition.attached_pic and stream.codec_context is not None:
+            transfer = HDR_TRANSFERS.get(int(stream.codec_context.color_trc))
+            if transfer is not None:
+                raise LocalblurError(f"{source} is HDR video ({transfer}); convert it to SDR (BT.709) first")
             return stream
     raise LocalblurError(f"{source} has no video stream (or none that can be decoded)")
 
@@ -182,16 +141,16 @@ def _to_rgb(frame: Any, reformatter: Any) -> Frame:
     return _upright(reformatter.reformat(frame, format="rgb24", src_colorspace=_colorspace(frame)).to_ndarray(), frame)
 
 
-def _thumbnail(frame: Any, reformatter: Any) -> tuple[npt.NDArray[np.float32], tuple[int, int]]:
+def _glance(frame: Any, reformatter: Any) -> Glance:
     width, height = THUMBNAIL_PX
     # "AREA" averages; without it, fine texture would flicker in the thumbnail and look like cuts
     small = reformatter.reformat(frame, width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
-    size = (frame.width, frame.height) if frame.rotation % 180 else (frame.height, frame.width)
-    return small.astype(np.float32), size
-
-
-def _shrink(image: Frame) -> npt.NDArray[np.float32]:
-    return np.asarray(cv2.resize(image, THUMBNAIL_PX, interpolation=cv2.INTER_AREA), np.float32)
+    return Glance(
+        thumbnail=small.astype(np.float32),
+        size=(frame.width, frame.height) if frame.rotation % 180 else (frame.height, frame.width),
+        time=float("nan") if frame.time is None else float(frame.time),
+        tick=float(frame.time_base or 0),
+    )
 
 
 def _colorspace(frame: Any) -> Any:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.blending import CAMERA_RESPONSES, Exposure
+from localblur.datasets import blending
+from localblur.datasets.blending import Exposure, HalfInterval
+from localblur.datasets.camera_response import CAMERA_RESPONSES
 from localblur.datasets.images import srgb_decode, srgb_encode
 
 SRGB = CAMERA_RESPONSES["srgb"]
@@ -22,12 +24,6 @@ def test_nothing_exposed_is_refused():
         Exposure(SRGB).blurred()
     with pytest.raises(LocalblurError, match="not tracked"):
         Exposure(SRGB).swing()
-
-
-@pytest.mark.parametrize("name", sorted(CAMERA_RESPONSES))
-def test_every_code_survives_decoding_and_encoding(name):
-    response, codes = CAMERA_RESPONSES[name], np.arange(256, dtype=np.uint8)[None]
-    np.testing.assert_array_equal(response.encode(response.decode(codes)), codes)
 
 
 def test_black_and_white_average_to_half_the_light_not_half_the_code():
@@ -67,3 +63,44 @@ def test_the_swing_is_what_a_pixel_went_through():
         exposure.add(frame)
     assert exposure.swing()[10, 18].tolist() == [40, 40, 40]
     assert exposure.swing()[10, 2].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6])
+def test_looking_up_two_frames_at_a_time_changes_nothing(rng, monkeypatch, count):
+    frames = rng.integers(0, 256, (count, 41, 30, 3), dtype=np.uint8)
+    results = []
+    for pair_tables in (True, False):
+        monkeypatch.setattr(blending, "_PAIR_TABLES", pair_tables and blending._PAIR_TABLES)
+        exposure = Exposure(SRGB)
+        for frame in frames:
+            exposure.add(frame)
+        results.append(exposure.light())
+    np.testing.assert_array_equal(*results)
+    exact = srgb_decode(frames / 255).mean(axis=0)
+    np.testing.assert_allclose(results[0], exact, atol=1e-6)
+
+
+def test_averaging_codes_is_the_mean_of_the_codes(rng):
+    frames = rng.integers(0, 256, (7, 20, 30, 3), dtype=np.uint8)
+    exposure = Exposure(SRGB, coded=True)
+    for frame in frames:
+        exposure.add(frame)
+    np.testing.assert_array_equal(exposure.blurred_codes(), np.rint(frames.mean(axis=0)))
+    with pytest.raises(LocalblurError, match="coded=True"):
+        Exposure(SRGB).blurred_codes()
+
+
+def test_the_share_of_time_that_a_value_was_clipped_is_noted():
+    exposure = Exposure(SRGB, clipping=True)
+    for level in (255, 254, 253, 0):
+        exposure.add(np.full((4, 4, 3), level, np.uint8))
+    assert np.unique(exposure.clipped_share()).tolist() == [0.5]
+
+
+def test_halves_of_intervals_replace_half_a_frame_each():
+    exposure = Exposure(SRGB, coded=True)
+    black, white = np.zeros((4, 4, 3), np.uint8), np.ones((4, 4, 3), np.float32)
+    exposure.add(black, (None, HalfInterval(light=white, coded=255 * white)))
+    exposure.add(black)
+    np.testing.assert_allclose(exposure.light(), 0.25)
+    assert np.unique(exposure.blurred_codes()).tolist() == [64]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from localblur.datasets.blending import CAMERA_RESPONSES, Exposure
+from localblur.datasets.blending import Exposure
+from localblur.datasets.camera_response import CAMERA_RESPONSES
 from localblur.datasets.motion_masks import MotionMaskSettings, motion_mask
 from localblur.datasets.pair import binary_mask
 

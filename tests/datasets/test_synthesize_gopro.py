@@ -7,16 +7,18 @@ import pytest
 from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets import synthesis
-from localblur.datasets.images import srgb_decode, srgb_encode, write_image
+from localblur.common.parallel import open_executor
+from localblur.datasets import video_work
+from localblur.datasets.images import read_image, read_plane, srgb_decode, srgb_encode, write_image
 from localblur.datasets.pair import binary_mask
 from localblur.datasets.store import PairsFile
-from localblur.datasets.synthesis import SynthesisSettings, synthesize
+from localblur.datasets.synthesis import synthesize
+from localblur.datasets.synthesis_settings import SynthesisSettings
 from localblur.datasets.synthesize_gopro import main
 
 
 def run(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main, [*(str(argument) for argument in arguments), "--workers", "1"])
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def clip(tmp_path, write_video, moving_frames):
     return write_video(tmp_path / "clip.mkv", [*moving_frames(24), *moving_frames(15, level=190)])
 
 
-@pytest.mark.parametrize("frames", ["8", "12..8", "x", "7..y", "1"])
+@pytest.mark.parametrize("frames", ["8..8.5", "12..8", "x", "7..y", "1", "2..2..3"])
 def test_impossible_numbers_of_frames_are_refused(tmp_path, clip, frames):
     result = run(clip, "-o", tmp_path / "x.h5", "--frames", frames)
     assert result.exit_code in (1, 2)
@@ -129,15 +131,14 @@ def test_a_dry_run_writes_nothing(tmp_path, clip):
 def test_an_interrupted_run_continues_and_ends_with_the_same_pairs(tmp_path, clip, monkeypatch):
     settings = SynthesisSettings(shortest=3, longest=7, seed=4)
     synthesize([clip], tmp_path / "whole.h5", settings)
-    blend = synthesis.blend_windows
+    write, written = video_work.write_part, []
 
     def interrupted(*arguments):
-        for count, pair in enumerate(blend(*arguments)):
-            if count == 4:
-                raise KeyboardInterrupt
-            yield pair
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        written.append(write(*arguments))
 
-    monkeypatch.setattr(synthesis, "blend_windows", interrupted)
+    monkeypatch.setattr(video_work, "write_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         synthesize([clip], tmp_path / "x.h5", settings)
     assert not (tmp_path / "x.h5").exists()
@@ -145,8 +146,10 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_pairs(tmp_path, cli
     namesake = shutil.copy2(clip, tmp_path / "elsewhere" / "clip.mkv")
     with pytest.raises(LocalblurError, match=r"another inputs.*clip\.mkv"):
         synthesize([namesake], tmp_path / "x.h5", settings)
-    monkeypatch.setattr(synthesis, "blend_windows", blend)
-    synthesize([clip], tmp_path / "x.h5", settings)
+    again = []
+    monkeypatch.setattr(video_work, "write_part", lambda *arguments: again.append(write(*arguments)))
+    done = synthesize([clip], tmp_path / "x.h5", settings)
+    assert len(again) == done.pairs - 4
     with PairsFile(tmp_path / "whole.h5") as whole, PairsFile(tmp_path / "x.h5") as continued:
         assert continued.scenes == whole.scenes
         for scene in whole.scenes:
@@ -163,3 +166,131 @@ def test_real_video_becomes_pairs(shared, tmp_path):
     with PairsFile(tmp_path / "x.h5") as pairs:
         for scene in pairs.scenes:
             assert 0.01 < binary_mask(pairs.read(scene.name, 0).mask).mean() <= 1
+
+
+def pictures(folder):
+    return {str(path.relative_to(folder)): read_image(path) for path in sorted(folder.glob("*/*/*/*.png"))}
+
+
+def test_a_folder_becomes_the_tree_of_gopro_with_both_versions(tmp_path, write_video, moving_frames):
+    frames = moving_frames(18)
+    clip = write_video(tmp_path / "clip.mkv", frames)
+    arguments = (clip, "-o", tmp_path / "GOPRO", "--frames", "9", "--camera-response", "gamma2.2", "--split", "train=1")
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    found = pictures(tmp_path / "GOPRO")
+    roles = ("blur", "blur_gamma", "mask", "sharp")
+    assert list(found) == [f"train/clip/{role}/{name}.png" for role in roles for name in ("000000", "000009")]
+    window = np.array(frames[9:18])
+    np.testing.assert_array_equal(found["train/clip/sharp/000009.png"], window[4])
+    np.testing.assert_array_equal(found["train/clip/blur/000009.png"], np.rint(window.mean(axis=0)))
+    light = 255 * ((window / 255) ** 2.2).mean(axis=0) ** (1 / 2.2)
+    assert np.abs(found["train/clip/blur_gamma/000009.png"] - light).max() <= 1
+    assert not (tmp_path / "GOPRO" / ".work").exists()
+    assert run(*arguments).exit_code == 1  # finished: not touched again
+    assert run(*arguments, "--no-mask", "--overwrite").exit_code == 0
+    assert not list((tmp_path / "GOPRO").glob("**/mask/*.png"))
+
+
+def test_an_interrupted_tree_continues(tmp_path, clip, monkeypatch):
+    settings = SynthesisSettings(shortest=5, longest=5)
+    write, written = video_work.write_tree_pair, []
+
+    def fail(*arguments):
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        written.append(write(*arguments))
+
+    monkeypatch.setattr(video_work, "write_tree_pair", fail)
+    with pytest.raises(OSError, match="No space"):
+        synthesize([clip], tmp_path / "tree", settings)
+    kept = pictures(tmp_path / "tree")
+    assert len([path for path in kept if "sharp" in path]) == 3
+    again = []
+    monkeypatch.setattr(video_work, "write_tree_pair", lambda *arguments: again.append(write(*arguments)))
+    with pytest.raises(LocalblurError, match="unfinished run with another"):
+        synthesize([clip], tmp_path / "tree", SynthesisSettings(shortest=7, longest=7))
+    done = synthesize([clip], tmp_path / "tree", settings)
+    assert (done.pairs, len(again)) == (7, 4)
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path, clip):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    for more in ((), ("--overwrite",)):
+        result = run(clip, "-o", tmp_path / "mine", *more)
+        assert result.exit_code == 1
+        assert "other files" in result.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_workers_make_the_same_pictures_bit_for_bit(tmp_path, write_video, moving_frames):
+    clips = [write_video(tmp_path / f"c{n}.mkv", moving_frames(12, step_px=3 + n)) for n in range(2)]
+    settings = SynthesisSettings(
+        seed=7, shortest=3, longest=5, interpolation={"frames": 4}, realism={"response": "contrast"}, split="train=1"
+    )
+    alone = synthesize(clips, tmp_path / "alone", settings)
+    with open_executor(2) as executor:
+        together = synthesize(clips, tmp_path / "together", settings, executor=executor, preview=True)
+    assert alone.pairs == together.pairs > 4
+    one, other = pictures(tmp_path / "alone"), pictures(tmp_path / "together")
+    assert one.keys() == other.keys()
+    for name, picture in one.items():
+        np.testing.assert_array_equal(picture, other[name], err_msg=name)
+    assert [sheet.name for sheet in together.sheets] == ["c0.png", "c1.png"]
+    assert together.frames == alone.frames == 22  # what follows the last window is not read
+
+
+def test_realism_is_noise_on_the_blurred_picture_and_recorded(tmp_path, write_video, moving_frames):
+    clip = write_video(tmp_path / "clip.mkv", moving_frames(1) * 7)
+    assert run(clip, "-o", tmp_path / "clean.h5", "--frames", "7").exit_code == 0
+    assert run(clip, "-o", tmp_path / "noisy.h5", "--frames", "7", "--noise", "500,5").exit_code == 0
+    with PairsFile(tmp_path / "clean.h5") as clean, PairsFile(tmp_path / "noisy.h5") as noisy:
+        before, after = clean.read("clip", 0), noisy.read("clip", 0)
+        assert noisy.header.settings["realism"]["camera"] == {"full_well_e": 500.0, "read_noise_e": 5.0}
+    np.testing.assert_array_equal(before.sharp, after.sharp)
+    assert 250 <= after.info.quality["full_well_e"] <= 1000
+    deviation = (after.blurred.astype(float) - before.blurred)[70:, :, 1].std()
+    assert 2 < deviation < 30
+
+
+def test_exposures_and_duty_cycles_are_frames(tmp_path, write_video, moving_frames):
+    clip = write_video(tmp_path / "clip.mkv", moving_frames(24), rate=100)
+    for arguments, frames, pairs in (
+        (("--exposure", "50"), 5, 4),
+        (("--exposure", "25", "--frame-rate", "240"), 6, 4),
+        (("--duty-cycle", "0.5", "--stride", "8"), 4, 3),
+    ):
+        result = run(clip, "-o", tmp_path / "x.h5", "--overwrite", *arguments)
+        assert result.exit_code == 0, result.output
+        with PairsFile(tmp_path / "x.h5") as file:
+            info = file.info("clip")
+        assert len(info) == pairs
+        assert info[0].quality["frames"] == frames
+        assert info[0].quality["sharp_late_frames"] == (0 if frames % 2 else 0.5)
+    assert info[0].exposure_long_ms == pytest.approx(40)
+    result = run(clip, "-o", tmp_path / "y.h5", "--duty-cycle", "0.5")
+    assert result.exit_code == 1
+    assert "stride" in result.stderr
+
+
+def test_a_preview_shows_pairs_and_what_was_dropped(tmp_path, write_video, moving_frames):
+    clip = write_video(tmp_path / "clip.mkv", [*moving_frames(7), *moving_frames(8)[7:] * 8])
+    result = run(clip, "-o", tmp_path / "x.h5", "--frames", "7", "--skip-static", "--preview")
+    assert result.exit_code == 0, result.output
+    assert "1 static windows left out" in result.stdout
+    sheet = read_image(tmp_path / "x.h5.preview" / "clip.png")
+    assert sheet.shape == (2 * 22 + 2 * (22 + 192), 960, 3)
+    assert read_plane(tmp_path / "x.h5.preview" / "clip.png").max() > 200
+
+
+def test_repeated_frames_are_told_and_may_be_dropped(tmp_path, write_video, moving_frames):
+    frames = [frame for index, frame in enumerate(moving_frames(15)) for frame in [frame] * (1 + (index % 3 == 2))]
+    clip = write_video(tmp_path / "clip.mkv", frames)
+    result = run(clip, "-o", tmp_path / "x.h5", "--frames", "7")
+    assert result.exit_code == 1
+    assert "--repeated drop" in result.stderr
+    assert run(clip, "-o", tmp_path / "x.h5", "--frames", "7", "--repeated", "drop").exit_code == 0
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        assert pairs.scenes[0].count == 2
+        assert np.abs(pairs.read("clip", 1).sharp.astype(int) - frames[13]).max() == 0  # the tenth that is not repeated

@@ -2,13 +2,13 @@
 
 import wave
 
-import cv2
 import numpy as np
 import pytest
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import write_image
-from localblur.datasets.video import Shot, find_cuts, frame_rate, read_frames, survey
+from localblur.datasets.scene_cuts import Shot, survey
+from localblur.datasets.video import frame_rate, read_frames
 
 QUARTER_TURN_CLOCKWISE = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 """What a phone held upright writes: ISO/IEC 14496-12 maps (p, q) to (-q, p)."""
@@ -111,7 +111,7 @@ def test_frames_are_turned_upright(tmp_path, write_video, rng):
         tmp_path / "turned.mov", [image], codec="png", pixel_format="rgb24", matrix=QUARTER_TURN_CLOCKWISE
     )
     np.testing.assert_array_equal(next(read_frames(path)), np.rot90(image, -1))
-    assert survey(path).shots == [Shot(0, 1, 64, 48)]
+    assert survey(path).shots == [Shot(start=0, stop=1, height=64, width=48)]
 
 
 @pytest.mark.parametrize(
@@ -121,41 +121,3 @@ def test_video_levels_become_full_range(tmp_path, write_video, codec, pixel_form
     ramp = np.repeat(np.linspace(0, 255, 64).round().astype(np.uint8)[None, :, None], 48, axis=0).repeat(3, axis=2)
     path = write_video(tmp_path / "ramp.mkv", [ramp], codec=codec, pixel_format=pixel_format)
     assert np.abs(next(read_frames(path)).astype(int) - ramp).max() <= 4
-
-
-def test_a_change_of_frame_size_begins_a_new_shot(tmp_path, moving_frames):
-    small, large = moving_frames(3), moving_frames(4, size=(96, 192))
-    stream = b"".join(cv2.imencode(".jpg", frame)[1].tobytes() for frame in [*small, *large])
-    path = tmp_path / "resized.mjpeg"
-    path.write_bytes(stream)
-    folder = tmp_path / "frames"
-    for index, frame in enumerate([*small, *large]):
-        write_image(folder / f"{index}.png", frame)
-    for source in (path, folder):
-        assert survey(source).shots == [Shot(0, 3, 96, 160), Shot(3, 7, 96, 192)]
-        assert [frame.shape[1] for frame in read_frames(source)] == [160] * 3 + [192] * 4
-
-
-@pytest.mark.parametrize(
-    ("changes", "cuts"),
-    [
-        ([0.0], []),
-        ([0, 3, 3, 3, 60, 3, 3], [4]),
-        ([0, 18, 19, 20, 20, 19, 18], []),  # a fast pan
-        ([0, 18, 19, 20, 60, 7, 8, 9], [4]),  # a cut at the end of a pan
-        ([0, 0, 0, 5, 0, 0], []),  # a small change in a still picture
-        ([0, 1, 50, 1, 1, 1, 55, 1], [2, 6]),
-    ],
-)
-def test_hard_cuts_stand_out_from_their_neighbours(changes, cuts):
-    assert find_cuts(np.array(changes, float)) == cuts
-
-
-def test_a_cut_is_found_in_pictures(tmp_path, write_video, moving_frames):
-    path = write_video(tmp_path / "clip.mkv", [*moving_frames(9), *moving_frames(8, level=190)])
-    assert [(shot.start, shot.stop) for shot in survey(path).shots] == [(0, 9), (9, 17)]
-
-
-def test_the_cuts_of_real_video_are_found(shared):
-    assert [shot.start for shot in survey(shared / "data/video/bikes.mp4").shots] == [0, 30, 76, 137, 187, 242]
-    assert len(survey(shared / "data/video/bigbuckbunny.mp4").shots) == 1
