@@ -139,7 +139,7 @@ def _tasks(plan: Plan, place: Output, settings: SynthesisSettings, preview: bool
     """What is left to do: the missing windows of every video."""
     finished = place.finished(plan)
     tasks = []
-    for number in range(len(plan.videos)):
+    for number, video in enumerate(plan.videos):
         dropped = {name for _, name, _ in earlier_dropped(place.state / f"{number}.json")}
         missing = tuple(
             window
