@@ -64,6 +64,9 @@ def _exchanged(
     """Whether the exchanged pictures fit the calibration where these do not."""
     if calibration is None or measures["correlation"] < limits.min_correlation:
         return False
+    blur_in_place = measures["unexplained"] < _CLEARLY_BETTER * measures["unexplained_reverse"]
+    if blur_in_place and measures["color_bias"] <= limits.max_color_bias:
+        return False  # a bump just happens to lead towards the exchanged field
 
     def misfit(found: dict[str, float]) -> float:
         """Residual shifts and drift as multiples of their limits; NaN without texture."""

@@ -25,6 +25,7 @@ class ParallaxSettings(Settings):
         min_moving: smallest share of moving pixels for a tile to be examined.
         min_contrast: smallest standard deviation of the stabilised luma: flat tiles match anywhere.
         min_match: smallest normalised cross-correlation at the best shift.
+        min_detail: smallest gradient energy of the copy over that of the tile: a smeared copy has moved.
         min_gain: by how much that must exceed the correlation without a shift.
         min_shift_px, max_shift_share: shifts below are blur's own, shifts beyond this share of the reach are chance.
     """
@@ -35,6 +36,7 @@ class ParallaxSettings(Settings):
     min_moving: float = 0.3
     min_contrast: float = 0.02
     min_match: float = 0.95
+    min_detail: float = 0.75
     min_gain: float = 0.03
     min_shift_px: float = 1.0
     max_shift_share: float = 0.8
@@ -91,7 +93,15 @@ def _shift_of_copy(content: FloatArray, around: FloatArray, settings: ParallaxSe
     length = float(np.hypot(column - reach + _peak(match[row, :], column), row - reach + _peak(match[:, column], row)))
     possible = settings.min_shift_px <= length <= settings.max_shift_share * reach
     clear = best >= settings.min_match and best - match[reach, reach] >= settings.min_gain
-    return length if possible and clear else None
+    if not possible or not clear:
+        return None
+    height, width = content.shape
+    detail = _gradient_energy(around[row : row + height, column : column + width])
+    return length if detail >= settings.min_detail * _gradient_energy(content) else None
+
+
+def _gradient_energy(image: FloatArray) -> float:
+    return float(sum((np.diff(image, axis=axis) ** 2).mean() for axis in (0, 1)))
 
 
 def _peak(profile: npt.NDArray[np.float32], index: int) -> float:

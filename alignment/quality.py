@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from localblur.alignment.fidelity import compare_still
 from localblur.alignment.motion_check import MotionCheckSettings, check_motion
 from localblur.alignment.pair import REFINEMENTS, AlignedPair
 from localblur.alignment.parallax import ParallaxSettings, find_parallax
@@ -13,6 +14,9 @@ from localblur.alignment.registration_level import luma, stabilised
 from localblur.alignment.robust import Vector, correlation
 from localblur.common.settings import Settings
 from localblur.datasets.images import srgb_encode
+
+_BEST_PSNR_DB = 42.0
+"""Resampling and demosaicing leave as much between noise-free pictures; noise below that explains nothing."""
 
 
 class QualitySettings(Settings):
@@ -23,6 +27,12 @@ class QualitySettings(Settings):
         min_usable_tiles: share of tiles that stood still and have texture; below, alignment cannot be checked.
         max_residual_p50_px, max_residual_p95_px: residual shift of the usable tiles.
         min_static_psnr_db: of the pixels that stood still, sRGB-coded.
+        max_psnr_gap_db: how far that may lie below what noise explains (10 dB is ten times the error energy); above
+            42 dB resampling and demosaicing count as noise.
+        max_color_bias: mean size of the local colour differences that are left, levels of 255.
+        min_sharpness, max_sharpness: contrast of the blurred picture's still detail over the sharp one's; beyond, one
+            camera is out of focus (on simulated pairs: 0.97 to 1.01, camera B with a point spread of 1.2 instead of
+            0.5 px 0.76 at most).
         max_saturated: share of clipped pixels.
         max_gain, and 1 / max_gain: brightness difference that counts as exposure jitter.
         max_moving: share of pixels that differ.
@@ -37,6 +47,10 @@ class QualitySettings(Settings):
     max_residual_p50_px: float = 0.15
     max_residual_p95_px: float = 0.4
     min_static_psnr_db: float = 25.0
+    max_psnr_gap_db: float = 10.0
+    max_color_bias: float = 2.0
+    min_sharpness: float = 0.8
+    max_sharpness: float = 1.25
     max_saturated: float = 0.4
     max_gain: float = 2.0
     max_moving: float = 0.7
@@ -66,6 +80,27 @@ MEASURES: dict[str, Measure] = {
     "static_psnr_db": Measure(
         "static PSNR", "dB", "of the pixels that stood still, sRGB-coded; badly aligned pixels count as moving"
     ),
+    "psnr_gap_db": Measure(
+        "below noise", "dB", "how far static PSNR lies below what the noise of both cameras explains"
+    ),
+    "noise_sharp": Measure("noise of sharp", "levels", "standard deviation in sRGB-coded levels of 255"),
+    "noise_blurred": Measure("noise of blurred", "levels", "the same, after resampling and colour matching"),
+    "noise_exponent": Measure(
+        "noise exponent", "", "power of the light with which noise variance grows: about 1 if the encoding is right"
+    ),
+    "color_bias": Measure("colour bias", "levels", "mean size of local colour differences, in the worst channel"),
+    "color_bias_red": Measure(
+        "colour bias red", "levels", "median of blurred minus sharp where nothing moved, levels of 255"
+    ),
+    "color_bias_green": Measure(
+        "colour bias green", "levels", "median of blurred minus sharp where nothing moved, levels of 255"
+    ),
+    "color_bias_blue": Measure(
+        "colour bias blue", "levels", "median of blurred minus sharp where nothing moved, levels of 255"
+    ),
+    "sharpness": Measure(
+        "sharpness", "x", "contrast of still detail, blurred over sharp; below 1 camera B is out of focus"
+    ),
     "correlation": Measure("correlation", "", "of the lumas over valid pixels"),
     "saturated": Measure("saturated", "share", "pixels clipped in either image"),
     "moving": Measure("moving", "share", "pixels that differ by more than noise"),
@@ -82,7 +117,7 @@ MEASURES: dict[str, Measure] = {
     "parallax_px": Measure("parallax shift", "px", "their median shift"),
     "unexplained": Measure("unexplained", "share", "of the difference, by motion blur of the sharp picture"),
     "unexplained_reverse": Measure("unexplained reverse", "share", "the same by motion blur of the blurred picture"),
-    "one_sided": Measure("one-sided", "share", "of the difference that does not cancel: things appear or vanish"),
+    "own_detail": Measure("own detail", "share", "of the blurred picture where it differs, not in the sharp one"),
     "mirrored": Measure(
         "mirrored", "flag", "whether a mirrored blurred picture fits better (only asked when rejected)"
     ),
@@ -104,12 +139,24 @@ def measure_quality(aligned: AlignedPair, settings: QualitySettings) -> dict[str
         aligned.sharp, aligned.blurred, aligned.moving, aligned.valid, aligned.saturated, settings.motion
     )
     degree = REFINEMENTS[aligned.refinement]
+    psnr_db = static_psnr(aligned)
+    still = compare_still(aligned.sharp, aligned.blurred, usable & ~aligned.moving)
+    red, green, blue = still.channel_bias
     return {
         "usable_tiles": lengths.size / considered if considered else 0.0,
         "residual_p50_px": _percentile(lengths, 50),
         "residual_p95_px": _percentile(lengths, 95),
         "residual_mean_px": float(np.hypot(*common)),
-        "static_psnr_db": static_psnr(aligned),
+        "static_psnr_db": psnr_db,
+        "psnr_gap_db": min(still.noise_psnr_db, _BEST_PSNR_DB) - psnr_db,
+        "noise_sharp": still.noise_sharp,
+        "noise_blurred": still.noise_blurred,
+        "noise_exponent": still.noise_exponent,
+        "color_bias": still.color_bias,
+        "color_bias_red": red,
+        "color_bias_green": green,
+        "color_bias_blue": blue,
+        "sharpness": still.sharpness,
         "correlation": _luma_correlation(aligned),
         "saturated": float(aligned.saturated[aligned.valid].mean()) if aligned.valid.any() else 1.0,
         "moving": float(aligned.moving[usable].mean()) if usable.any() else float("nan"),
@@ -122,7 +169,7 @@ def measure_quality(aligned: AlignedPair, settings: QualitySettings) -> dict[str
         "parallax_px": parallax.shift_px,
         "unexplained": motion.unexplained,
         "unexplained_reverse": motion.reverse,
-        "one_sided": motion.one_sided,
+        "own_detail": motion.own_detail,
         "mirrored": 0.0,
         "exchanged": 0.0,
         "exposure_ratio": float("nan"),

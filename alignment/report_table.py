@@ -12,6 +12,9 @@ KEY_MEASURES = (
     "residual_p50_px",
     "residual_p95_px",
     "static_psnr_db",
+    "psnr_gap_db",
+    "color_bias",
+    "sharpness",
     "saturated",
     "moving",
     "gain",
@@ -79,4 +82,4 @@ def _more(name: str) -> str:
 
 def _unit(name: str) -> str:
     unit = unit_of(name)
-    return f", <small>{html.escape(unit)}</small>" if unit in ("%", "px", "dB", "x") else ""
+    return f", <small>{html.escape(unit)}</small>" if unit in ("%", "px", "dB", "x", "levels") else ""

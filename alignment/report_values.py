@@ -11,7 +11,7 @@ from localblur.alignment.pair import REFINEMENTS
 from localblur.alignment.quality import MEASURES
 from localblur.datasets.pair import PairInfo, Verdict
 
-DECIMALS = {"dB": 1, "degree": 0, "tiles": 0}
+DECIMALS = {"dB": 1, "degree": 0, "tiles": 0, "levels": 2}
 """Digits after the point by unit, where three are too many."""
 _MISSING = "–"
 _DEGREES = {-1 if degree is None else degree: name for name, degree in REFINEMENTS.items()}

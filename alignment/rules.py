@@ -74,13 +74,13 @@ def _late(quality: Mapping[str, float], limits: QualitySettings) -> str:
         return ""
     return (
         f"late trigger: what differs is no motion blur (score {motion.strangeness:.2f}, limit"
-        f" {limits.motion.max_strangeness}, {motion.one_sided:.0%} of it appears or vanishes): the two pictures show"
-        " moving things at different places"
+        f" {limits.motion.max_strangeness}, {motion.own_detail:.0%} of the detail is the blurred picture's own):"
+        " the two pictures show moving things at different places"
     )
 
 
 def _motion(quality: Mapping[str, float]) -> MotionCheck:
-    return MotionCheck(float("nan"), quality["unexplained"], quality["unexplained_reverse"], quality["one_sided"])
+    return MotionCheck(float("nan"), quality["unexplained"], quality["unexplained_reverse"], quality["own_detail"])
 
 
 def _texture(quality: Mapping[str, float], limits: QualitySettings) -> str:
@@ -141,6 +141,42 @@ def _moving(quality: Mapping[str, float], limits: QualitySettings) -> str:
     return f"{shown} (limit {limits.max_moving:.0%}): nearly all of the picture moved or is misaligned"
 
 
+def _sharpness(quality: Mapping[str, float], limits: QualitySettings) -> str:
+    value = quality["sharpness"]
+    if value < limits.min_sharpness:
+        return (
+            f"out of focus: still detail has {value:.0%} of its contrast in camera B"
+            f" (limit {limits.min_sharpness:.0%}), compared with camera S: focus B, and see that it does not shake"
+        )
+    if value > limits.max_sharpness:
+        return (
+            f"out of focus: still detail has {1 / value:.0%} of its contrast in camera S (limit"
+            f" {1 / limits.max_sharpness:.0%}), compared with camera B: focus S"
+        )
+    return ""
+
+
+def _colors(quality: Mapping[str, float], limits: QualitySettings) -> str:
+    value = quality["color_bias"]
+    if not value > limits.max_color_bias:
+        return ""
+    channels = ", ".join(f"{name} {quality[f'color_bias_{name}']:+.1f}" for name in ("red", "green", "blue"))
+    return (
+        f"wrong colours: they differ by {value:.1f} levels of 255 where nothing moved (limit"
+        f" {limits.max_color_bias:g}, medians {channels}): record static pairs again, with manual white balance"
+    )
+
+
+def _gap(quality: Mapping[str, float], limits: QualitySettings) -> str:
+    value = quality["psnr_gap_db"]
+    if not value > limits.max_psnr_gap_db:
+        return ""
+    return (
+        f"more than noise: what stood still differs more than noise explains, static PSNR lies {value:.1f} dB"
+        f" below it (limit {limits.max_psnr_gap_db:g} dB)"
+    )
+
+
 def _noise(quality: Mapping[str, float], limits: QualitySettings) -> str:
     value = quality["static_psnr_db"]
     if not value < limits.min_static_psnr_db:
@@ -154,6 +190,10 @@ STAGES: tuple[tuple[Rule, ...], ...] = (
     (_exchanged,),
     (_texture, _refinement),
     (_parallax, _residual, _drift, _brightness, _moving, _noise),
+    (_sharpness,),
+    (_colors,),
+    (_gap,),
     (_late,),
 )
-"""A near layer seen from two points, and a misaligned picture, differ by no motion blur either: `_late` comes last."""
+"""A near layer seen from two points, and a misaligned picture, differ by no motion blur either: `_late` comes last.
+Lack of focus is a difference at every edge, so it is asked before the colours, and both before the rest."""

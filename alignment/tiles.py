@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from localblur.alignment.displacement import BoolArray, monomials
 from localblur.alignment.registration_level import luma, stabilised
+from localblur.alignment.robust import Vector
 from localblur.common.settings import Settings
 from localblur.datasets.images import FloatArray
 
@@ -15,8 +17,8 @@ SMOOTHING_PX = 1.0
 _NOISE_CORRELATION = 6.0
 """Smoothing makes neighbouring residuals alike; this many of them are worth one at `SMOOTHING_PX` (calibrated on
 simulated pairs)."""
-
-
+_PARTS = 2
+"""Along a side of a tile: its size is a multiple."""
 _LEAST_NOISE = 1e-3
 """Of the stabilised luma: rounding alone makes as much."""
 
@@ -24,11 +26,14 @@ _LEAST_NOISE = 1e-3
 class TileSettings(Settings):
     """Size of a tile, and when a tile's measurement counts."""
 
-    size_px: int = 48
+    size_px: int = Field(default=48, ge=8, multiple_of=2)
     min_static: float = 0.5
     """Smallest share of static, valid, unsaturated pixels."""
     max_uncertainty_px: float = 0.08
     """Largest predicted standard deviation of a tile's shift: beyond it the tile has too little texture."""
+    max_disagreement_px: float = 0.12
+    """Largest standard deviation of a tile's shift by the jackknife over its quarters: beyond it one part says
+    something else than the rest, or is all there is (the rim of a moving thing before a bare wall)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class TileResiduals:
     Attributes:
         shift_px: (rows, columns, 2), how far in x and y the blurred image still lies off.
         uncertainty_px: (rows, columns), its predicted standard deviation.
-        usable: (rows, columns), static and textured enough.
+        usable: (rows, columns), static, textured enough, and of one mind.
         considered: (rows, columns), tiles that have data at all.
         size_px: side of a tile; tile (i, j) covers pixels i*size ... (i+1)*size.
     """
@@ -99,18 +104,23 @@ def measure_tiles(
     rows, columns = static.shape[0] // size, static.shape[1] // size
     weight = static.astype(np.float32)
 
-    def tile_sum(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    def quarter_sums(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         cut = (values * weight)[: rows * size, : columns * size].astype(np.float64)
-        return np.asarray(cut.reshape(rows, size, columns, size).sum((1, 3)))
+        sums = cut.reshape(rows, _PARTS, size // _PARTS, columns, _PARTS, size // _PARTS).sum((2, 5))
+        return np.asarray(sums.transpose(1, 3, 0, 2).reshape(_PARTS**2, rows, columns))
 
-    count = np.maximum(tile_sum(np.ones_like(weight)), 1)
-    level = (tile_sum(first - second) / count).astype(np.float32)
+    static_px = quarter_sums(np.ones_like(weight)).sum(0)
+    count = np.maximum(static_px, 1)
     difference = first - second
+    level = (quarter_sums(difference).sum(0) / count).astype(np.float32)
     difference[: rows * size, : columns * size] -= np.kron(level, np.ones((size, size), np.float32))
-    xx, xy, yy = tile_sum(slope_x**2), tile_sum(slope_x * slope_y), tile_sum(slope_y**2)
-    dx, dy, energy = tile_sum(slope_x * difference), tile_sum(slope_y * difference), tile_sum(difference**2)
-    determinant = xx * yy - xy**2 + 1e-12
-    shift = np.stack([yy * dx - xy * dy, xx * dy - xy * dx], -1) / determinant[..., None]
+    quarters = [
+        quarter_sums(product)
+        for product in (slope_x**2, slope_x * slope_y, slope_y**2, slope_x * difference, slope_y * difference)
+    ]
+    xx, xy, yy, dx, dy = (sums.sum(0) for sums in quarters)
+    shift = _solved(xx, xy, yy, dx, dy)
+    energy = quarter_sums(difference**2).sum(0)
     left = np.maximum(energy - shift[..., 0] * dx - shift[..., 1] * dy, 0) / count
     # along the direction of least texture; a flat tile without any noise is uncertain too
     weakest = 0.5 * (xx + yy) - np.hypot(0.5 * (xx - yy), xy)
@@ -119,9 +129,28 @@ def measure_tiles(
     )
     cut = valid[: rows * size, : columns * size].reshape(rows, size, columns, size)
     considered = cut.mean((1, 3)) >= settings.min_static
-    enough = tile_sum(np.ones_like(weight)) >= settings.min_static * size * size
-    usable = enough & considered & (uncertainty <= settings.max_uncertainty_px)
+    known = (static_px >= settings.min_static * size * size) & considered
+    agreeing = _jackknife_px(*quarters) <= settings.max_disagreement_px
+    usable = known & agreeing & (uncertainty <= settings.max_uncertainty_px)
     return TileResiduals(shift.astype(np.float32), uncertainty.astype(np.float32), usable, considered, size)
+
+
+def _solved(xx: Vector, xy: Vector, yy: Vector, dx: Vector, dy: Vector) -> Vector:
+    """Shifts (..., 2) from the sums of a Lucas-Kanade step."""
+    determinant = xx * yy - xy**2 + 1e-12
+    return np.asarray(np.stack([yy * dx - xy * dy, xx * dy - xy * dx], -1) / determinant[..., None])
+
+
+def _jackknife_px(*quarters: Vector) -> Vector:
+    """Standard deviation of a tile's shift from solving it without each of its parts, (rows, columns).
+
+    The predicted uncertainty supposes that what differs is noise. Where a moving thing shows through, that is wrong,
+    but then the parts of a tile disagree. B. Efron, "The Jackknife, the Bootstrap and Other
+    Resampling Plans", SIAM 1982.
+    """
+    without = _solved(*(sums.sum(0) - sums for sums in quarters))
+    parts = len(without)
+    return np.asarray(np.sqrt((parts - 1) / parts * ((without - without.mean(0)) ** 2).sum((0, -1))))
 
 
 def _smoothed(light: FloatArray, smoothing_px: float) -> FloatArray:

@@ -127,6 +127,12 @@ class Cases:
         camera = self.rig.camera_S.model_copy(update={"homography": matrix})
         return self._of(self._shot(self.rig.model_copy(update={"camera_S": camera})))
 
+    @cached_property
+    def defocused(self) -> Case:
+        """Camera B is out of focus since the calibration."""
+        camera = self.rig.camera_B.model_copy(update={"psf_px": 1.2})
+        return self._of(self._shot(self.rig.model_copy(update={"camera_B": camera})))
+
     def shot(self, index: int = 0, **scene: Any) -> RigShot:
         """One shot of the scene."""
         return self._shot(self.rig, index, **scene)

@@ -10,15 +10,29 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 import cv2
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
-from alignment_cases import LIMITS, SETTINGS, SIZE, Case, Cases
-from matplotlib.axes import Axes
+from alignment_cases import LIMITS, SETTINGS, SIZE, Cases
+from alignment_panels import (
+    BLUE,
+    GREEN,
+    RED,
+    bare,
+    coded,
+    error_px,
+    grid,
+    heat,
+    panels,
+    share,
+    show,
+    tile_panel,
+    tinted,
+    told,
+)
+from alignment_still_pictures import draw_color_bias, draw_noise, draw_psnr, draw_sharpness
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -27,13 +41,10 @@ from localblur.alignment.quality import measure_quality
 from localblur.alignment.registration_level import luma, stabilised
 from localblur.alignment.report_drawings import NOT_MEASURED, TILE_STEPS
 from localblur.alignment.report_histogram import BINS, histogram
-from localblur.alignment.tiles import TileResiduals, measure_tiles
-from localblur.datasets.images import read_image, srgb_encode, write_image
+from localblur.alignment.tiles import measure_tiles
+from localblur.datasets.images import read_image, write_image
 
-Array = npt.NDArray[Any]
-WIDE_IN, ROW_IN, DPI = 9.2, 2.55, 110
-HEAT_LEVELS = 32
-GREEN, RED, BLUE = "#3f7f4f", "#a8443a", "#2563a8"
+DPI = 110
 
 
 @click.command()
@@ -156,21 +167,6 @@ def draw_tiles(cases: Cases) -> Figure:
     return figure
 
 
-def draw_psnr(cases: Cases) -> Figure:
-    """Static PSNR censors itself: what does not fit counts as moving."""
-    figure, axes = panels(4)
-    for left, right, case, name in (
-        (axes[0], axes[1], cases.good, "good"),
-        (axes[2], axes[3], cases.parallax, "parallax"),
-    ):
-        aligned = case.judged.aligned
-        heat(left, coded(aligned.blurred), coded(aligned.sharp), f"{name}: the difference")
-        still = aligned.valid & ~aligned.saturated & ~aligned.moving
-        kept = np.where(still[..., None], coded(aligned.blurred), coded(aligned.sharp))
-        heat(right, kept, coded(aligned.sharp), f"what counts: {case.judged.quality['static_psnr_db']:.1f} dB")
-    return figure
-
-
 def draw_correlation(cases: Cases) -> Figure:
     """Lumas of a matching pair and of a mirrored one."""
     figure, axes = panels(4)
@@ -265,12 +261,10 @@ def draw_motion(cases: Cases) -> Figure:
         signed[~aligned.valid] = 0
         row[2].imshow(cv2.GaussianBlur(signed, (0, 0), 4), cmap="RdBu_r", vmin=-0.25, vmax=0.25)
         bare(row[2], "difference, smoothed")
-        names = ("unexplained", "unexplained_reverse", "one_sided")
-        score = quality["unexplained"] / max(quality["unexplained_reverse"], 1e-6)
-        row[3].barh(["unexplained", "reverse", "one-sided"], [quality[x] for x in names], color=[BLUE, BLUE, RED])
-        row[3].set(
-            xlim=(0, 1), title=f"score {score:.2f} + {quality['one_sided']:.2f} = {score + quality['one_sided']:.2f}"
-        )
+        names = ("unexplained", "unexplained_reverse", "own_detail")
+        ratio, own = quality["unexplained"] / max(quality["unexplained_reverse"], 1e-6), quality["own_detail"]
+        row[3].barh(["unexplained", "reverse", "own detail"], [quality[x] for x in names], color=[BLUE, BLUE, RED])
+        row[3].set(xlim=(0, 1), title=f"score {ratio:.2f} + 2 x {own:.2f} = {ratio + 2 * own:.2f}")
         row[3].invert_yaxis()
     return figure
 
@@ -303,6 +297,9 @@ PICTURES: dict[str, Callable[[Cases], Figure]] = {
     "color": draw_color,
     "tiles": draw_tiles,
     "psnr": draw_psnr,
+    "noise": draw_noise,
+    "color-bias": draw_color_bias,
+    "sharpness": draw_sharpness,
     "correlation": draw_correlation,
     "saturated": draw_saturated,
     "moving": draw_moving,
@@ -311,88 +308,6 @@ PICTURES: dict[str, Callable[[Cases], Figure]] = {
     "motion": draw_motion,
     "refinement": draw_refinement,
 }
-
-
-def panels(columns: int, rows: int = 1) -> tuple[Figure, Any]:
-    """A figure of the width of the page with equal panels."""
-    figure = Figure(figsize=(WIDE_IN, ROW_IN * rows * (0.82 if columns > 3 else 1)), layout="constrained")
-    return figure, figure.subplots(rows, columns)
-
-
-def show(at: Axes, picture: Array, title: str) -> None:
-    """An sRGB-coded picture."""
-    at.imshow(np.clip(picture, 0, 1))
-    bare(at, title)
-
-
-def heat(at: Axes, picture: Array, reference: Array, title: str, figure: Figure | None = None) -> None:
-    """Mean absolute difference in levels of 255."""
-    difference = np.abs(picture - reference).mean(-1) * 255
-    drawn = at.imshow(difference, cmap="inferno", vmin=0, vmax=HEAT_LEVELS)
-    bare(at, title)
-    if figure is not None:
-        figure.colorbar(drawn, ax=at, label="levels", shrink=0.8)
-
-
-def bare(at: Axes, title: str) -> None:
-    """Title, no ticks."""
-    at.set(title=title, xticks=[], yticks=[])
-    at.spines[:].set_visible(False)
-
-
-def tile_panel(at: Axes, sharp: Array, tiles: TileResiduals, title: str) -> None:
-    """Tiles coloured by their residual shift, with arrows."""
-    show(at, coded(sharp) * 0.6 + 0.3, title)
-    size = tiles.size_px
-    limits = [limit for limit, *_ in TILE_STEPS[:-1]]
-    for row, column in np.ndindex(*tiles.usable.shape):
-        shift = tiles.shift_px[row, column]
-        step = TILE_STEPS[int(np.digitize(np.hypot(*shift), limits))] if tiles.usable[row, column] else None
-        color = step[1] if step else NOT_MEASURED
-        at.add_patch(Rectangle((column * size, row * size), size, size, color=color, alpha=0.45, linewidth=0))
-        if step:
-            x, y = (column + 0.5) * size, (row + 0.5) * size
-            at.annotate("", (x + 120 * shift[0], y + 120 * shift[1]), (x, y), arrowprops={"arrowstyle": "->"})
-
-
-def told(quality: dict[str, float], name: str) -> str:
-    """Usable tiles and residual shifts in words."""
-    p50, p95, mean = (quality[f"residual_{kind}_px"] for kind in ("p50", "p95", "mean"))
-    return f"{name}: usable {quality['usable_tiles']:.0%}\np50 {p50:.3f}, p95 {p95:.3f}, common {mean:.3f} px"
-
-
-def share(case: Case, name: str) -> str:
-    """A share of the pixels in words."""
-    return f"{name}: {case.judged.quality[name]:.1%}"
-
-
-def tinted(light: Array, flags: Array, color: tuple[float, float, float]) -> Array:
-    """An sRGB-coded picture with flagged pixels in colour."""
-    picture = coded(light)
-    picture[flags] = 0.4 * picture[flags] + 0.6 * np.array(color, np.float32)
-    return picture
-
-
-def error_px(case: Case, truth: Any) -> tuple[float, float]:
-    """Mean and 95 % quantile of the displacement error where nothing moved, off the border."""
-    counted = truth.valid & ~truth.motion_mask & ~case.judged.aligned.saturated
-    counted[:12], counted[-12:], counted[:, :12], counted[:, -12:] = False, False, False, False
-    error = np.linalg.norm(case.judged.aligned.positions - truth.displacement, axis=-1)[counted]
-    return float(error.mean()), float(np.percentile(error, 95))
-
-
-def grid() -> Array:
-    """Every pixel's own position, (H, W, 2)."""
-    return np.stack(np.meshgrid(np.arange(SIZE[0]), np.arange(SIZE[1])), -1).astype(np.float32)
-
-
-def coded(light: Array) -> Array:
-    """Linear light for the eye: balanced to grey, sRGB-coded."""
-    return srgb_encode(light * BALANCE)
-
-
-BALANCE = np.array([1.35, 1.0, 1.2], np.float32)
-"""About what the simulated sensors need for white."""
 
 
 if __name__ == "__main__":

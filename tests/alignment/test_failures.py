@@ -109,6 +109,11 @@ def bumped(shift_px: float, angle_deg: float) -> Any:
     return change
 
 
+def with_exposures(alignment: str) -> Any:
+    """The short exposure at an end of the long one: things are smeared to one side only."""
+    return other_rig(lambda rig, seed: rig.model_copy(update={"alignment": alignment}))
+
+
 def swapped(tools: Any, rig: Any, seed: int) -> Failure:
     shot = rig.shot(scene(seed), seed % 4)
     return Failure(rig.captured(shot.raw_S, shot.raw_B))
@@ -140,13 +145,15 @@ CASES: dict[str, tuple[Any, str]] = {
     "highlights": (other_scene(highlights=14), ""),
     "dark": (other_scene(brightness=0.85 / 4), ""),
     "exposure + 40 %": (overexposed, ""),
-    "defocused B": (other_rig(defocused), ""),
+    "defocused B": (other_rig(defocused), "out of focus: still detail has .* in camera B"),
     "rig bumped by 3 px": (other_rig(bumped(3, 0.05)), ""),
     "rig bumped by 12 px": (other_rig(bumped(12, 0.3)), "rig bumped: .* px from the calibration"),
     "rig bumped by 25 px": (other_rig(bumped(25, 0.3)), "rig bumped: .* px from the calibration"),
     "cameras swapped": (swapped, "cameras swapped: "),
     "mirrored camera": (mirrored, "mirrored: "),
     "one frame late": (one_frame_late, "late trigger: "),
+    "short exposure at the start": (with_exposures("start"), ""),
+    "short exposure at the end": (with_exposures("end"), ""),
 }
 """How it goes wrong, and the reason that may be given; empty: the pair must be accepted."""
 

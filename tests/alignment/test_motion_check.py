@@ -66,6 +66,19 @@ def test_exchanged_pictures_are_seen() -> None:
     assert found.exchange > SETTINGS.min_exchange
 
 
+@pytest.mark.parametrize("length_px", [12, 20, 30])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_short_exposure_at_an_end_of_the_long_one_is_motion_blur_too(length_px: int, side: int) -> None:
+    found = check(picture([40]), picture([40 + side * step for step in range(length_px + 1)]))
+    assert found.strangeness < SETTINGS.max_strangeness
+    assert found.exchange < SETTINGS.min_exchange
+
+
+def test_blur_has_no_detail_of_its_own_and_uncovered_background_has() -> None:
+    assert check(picture([0]), picture(list(range(-10, 11)))).own_detail < 0.1
+    assert check(picture([80]), picture([0])).own_detail > 0.6
+
+
 @pytest.mark.parametrize("late_px", [40, 80])
 def test_a_thing_that_is_elsewhere_is_seen(late_px: int) -> None:
     found = check(picture([late_px]), picture(list(range(-6, 7))))

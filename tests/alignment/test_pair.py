@@ -215,7 +215,11 @@ def good_measures(shots: dict[str, Any], calibration: Any) -> dict[str, float]:
         ("exchanged", 1.0, "cameras swapped: only the exchanged pictures fit"),
         ("exposure_ratio", 0.1, "cameras swapped: the sharp picture was exposed 10 times as long"),
         ("unexplained", 2.0, "cameras swapped: motion blur of the sharp picture leaves"),
-        ("one_sided", 1.0, "late trigger: "),
+        ("own_detail", 1.0, "late trigger: "),
+        ("sharpness", 0.6, "out of focus: still detail has 60% of its contrast in camera B"),
+        ("sharpness", 1.6, "out of focus: still detail has 62% of its contrast in camera S"),
+        ("color_bias", 4.0, "wrong colours: they differ by 4.0 levels"),
+        ("psnr_gap_db", 12.0, "more than noise: "),
     ],
 )
 def test_each_limit_has_its_reason(measure: str, value: float, reason: str, good_measures: dict[str, float]) -> None:

@@ -57,6 +57,25 @@ def test_known_shift_is_measured(shift: tuple[float, float], rng: np.random.Gene
     np.testing.assert_allclose(inner.mean(0), shift, atol=0.05)
 
 
+def test_a_tile_whose_parts_disagree_is_not_usable(rng: np.random.Generator) -> None:
+    """The rim of a moving thing that was not masked away must not stand for the bare wall behind it."""
+    wall = np.full((240, 320, 3), 0.4, np.float32) + 0.05 * (texture(rng) - 0.4)
+    sharp, blurred = wall.copy(), wall.copy()
+    thing = texture(rng)
+    sharp[60:84, 60:84] = thing[60:84, 60:84]
+    blurred[60:84, 60:84] = moved(thing, 0.6, 0.3)[60:84, 60:84]
+    noisy = [image + rng.normal(0, 0.004, image.shape).astype(np.float32) for image in (sharp, blurred)]
+    tiles = measure_tiles(*noisy, everywhere(sharp), everywhere(sharp), SETTINGS)
+    assert tiles.uncertainty_px[1, 1] < SETTINGS.max_uncertainty_px
+    assert not tiles.usable[1, 1]
+
+
+def test_a_tile_that_lies_off_as_a_whole_is_usable(rng: np.random.Generator) -> None:
+    image = texture(rng)
+    tiles = measure_tiles(image, moved(image, 0.5, -0.4), everywhere(image), everywhere(image), SETTINGS)
+    assert tiles.usable[1:-1, 1:-1].all()
+
+
 def test_information_grows_with_tiles_and_spread() -> None:
     shape = (8, 10)
     zeros = np.zeros((*shape, 2), np.float32)
