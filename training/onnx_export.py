@@ -4,6 +4,7 @@ The file's metadata says what a program needs to know to run it: see `ExportedMo
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -99,25 +100,33 @@ def export_onnx(module: RestorationNetwork, card: ModelCard, path: Path) -> dict
         2: multiple * torch.export.Dim("h", min=1, max=8192),
         3: multiple * torch.export.Dim("w", min=1, max=8192),
     }
-    try:
-        program: Any = torch.onnx.export(
-            finest,
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[IMAGE, GATE][: 1 + gated],
-            dynamic_shapes=(shapes,),
-            verbose=False,
-        )
-    except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-        raise LocalblurError(f"{card.network} cannot be exported: {' '.join(str(error).split())[:300]}") from error
+    program = _convert(finest, example, shapes, [IMAGE, GATE][: 1 + gated], card.network)
     model = program.model_proto
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(asdict(described))
     with atomic_path(path) as temporary:
         onnx.save(model, str(temporary))
         return _compare(finest, temporary)
+
+
+def _convert(finest: _Finest, example: torch.Tensor, shapes: dict[int, Any], outputs: list[str], network: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # about torch's own use of torch
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return torch.onnx.export(
+                finest,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=outputs,
+                dynamic_shapes=(shapes,),
+                verbose=False,
+            )
+    except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+        raise LocalblurError(f"{network} cannot be exported: {' '.join(str(error).split())[:300]}") from error
 
 
 def _compare(finest: _Finest, path: Path) -> dict[tuple[int, int], float]:

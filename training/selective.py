@@ -1,6 +1,6 @@
 """Restoring only what is blurred: a coarse pass finds it, the sharp rest is returned bit for bit."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -9,10 +9,15 @@ import numpy.typing as npt
 from localblur.common.errors import LocalblurError
 from localblur.training.engine import Engine
 from localblur.training.inference import Pixels, Tile, restore_pixels
-from localblur.training.skipping import Box, SkipSettings, cover, grown, open_cells, weights
+from localblur.training.skipping import Box, Cells, SkipSettings, cover, grown, open_cells, weights
 
 _ROWS = 256
 """Rows that are blended at a time: float32 values of a whole large picture would be most of the memory."""
+
+SMALLEST_COARSE_PX = 128
+"""A picture is not made smaller than this a side; one below twice that is restored at once and blended by its gate."""
+
+_NO_GATE = "this network has no gate that tells what is blurred; pass --dense"
 
 
 class SelectiveRestoration(NamedTuple):
@@ -43,7 +48,7 @@ def coarse_gate(
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     gate = restore_pixels(engine, small, tile=tile, memory_bytes=memory_bytes).gate
     if gate is None:
-        raise LocalblurError("this network has no gate that tells what is blurred; pass --dense")
+        raise LocalblurError(_NO_GATE)
     return gate
 
 
@@ -75,22 +80,10 @@ def restore_selected(
         seen += (window.bottom - window.top) * (window.right - window.left)
         part = np.ascontiguousarray(pixels[window.top : window.bottom, window.left : window.right])
         restored = restore_pixels(engine, part, tile=tile, memory_bytes=memory_bytes)
-        inner = (
-            slice(region.top - window.top, region.bottom - window.top),
-            slice(region.left - window.left, region.right - window.left),
-        )
-        place = slice(region.top, region.bottom), slice(region.left, region.right)
-        for first in range(region.top, region.bottom, _ROWS):
-            rows = Box(first, region.left, min(first + _ROWS, region.bottom), region.right)
-            weight = weights(cells, rows, settings.cell_px)
-            there = slice(rows.top, rows.bottom), place[1]
-            mixed = _mix(
-                pixels[there], restored.pixels[rows.top - window.top : rows.bottom - window.top, inner[1]], weight
-            )
-            np.copyto(result[there], mixed, where=weight[..., None] > 0)
-            touched[there] |= weight > 0
+        inner = _within(region, window)
+        _blend(result, touched, pixels, restored.pixels[inner], region, cells, settings.cell_px)
         if restored.gate is not None:
-            gate[place] = restored.gate[inner]
+            gate[_within(region)] = restored.gate[inner]
     return SelectiveRestoration(result, gate, touched, seen / (size[0] * size[1]))
 
 
@@ -104,10 +97,42 @@ def restore_blurred(
 ) -> SelectiveRestoration:
     """Find what is blurred with a coarse pass and restore it; see `coarse_gate` and `restore_selected`."""
     settings = settings or SkipSettings()
-    coarse = coarse_gate(engine, pixels, settings.reduction, tile=tile, memory_bytes=memory_bytes)
+    size = pixels.shape[0], pixels.shape[1]
+    reduction = min(settings.reduction, min(size) // SMALLEST_COARSE_PX)
+    if reduction <= 1:
+        dense = restore_pixels(engine, pixels, tile=tile, memory_bytes=memory_bytes)
+        if dense.gate is None:
+            raise LocalblurError(_NO_GATE)
+        result, touched = pixels.copy(), np.zeros(size, bool)
+        cells = open_cells(dense.gate / np.float32(255), size, settings)
+        _blend(result, touched, pixels, dense.pixels, Box(0, 0, *size), cells, settings.cell_px)
+        return SelectiveRestoration(result, dense.gate, touched, 1.0)
+    coarse = coarse_gate(engine, pixels, reduction, tile=tile, memory_bytes=memory_bytes)
     return restore_selected(engine, pixels, coarse, settings, tile=tile, memory_bytes=memory_bytes)
 
 
-def _mix(before: Pixels, after: Pixels, weight: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-    start = before.astype(np.float32)
-    return np.rint(start + weight[..., None] * (after - start)).astype(before.dtype)
+def _within(box: Box, window: Box | None = None) -> tuple[slice, slice]:
+    """A box as slices, counted from the corner of `window`."""
+    top, left = (0, 0) if window is None else window[:2]
+    return slice(box.top - top, box.bottom - top), slice(box.left - left, box.right - left)
+
+
+def _blend(
+    result: Pixels,
+    touched: npt.NDArray[np.bool_],
+    before: Pixels,
+    after: Pixels,
+    region: Box,
+    cells: Cells,
+    cell_px: int,
+) -> None:
+    """Fade `after`, which covers `region`, into `result` where cells are open; `result` and `touched` are changed."""
+    for first in range(region.top, region.bottom, _ROWS):
+        rows = Box(first, region.left, min(first + _ROWS, region.bottom), region.right)
+        weight = weights(cells, rows, cell_px)
+        there = _within(rows)
+        start = before[there].astype(np.float32)
+        change = after[rows.top - region.top : rows.bottom - region.top] - start
+        mixed = np.rint(start + weight[..., None] * change).astype(before.dtype)
+        np.copyto(result[there], mixed, where=weight[..., None] > 0)
+        touched[there] |= weight > 0

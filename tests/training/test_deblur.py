@@ -152,7 +152,9 @@ def test_two_inputs_of_one_name_are_refused(model, photo, tmp_path):
     assert str(photo) in message
     assert str(other) in message
     write_image(photo.with_suffix(".tif"), read_image(photo))
-    assert "photo_gate.png" in one_error(deblur(photo.parent, "--save-gate", "--model", model, "-o", tmp_path / "out"))
+    gates = tmp_path / "gates"
+    message = one_error(deblur(photo.parent, "--gate-output", gates, "--model", model, "-o", tmp_path / "out"))
+    assert str(gates / "photo.png") in message
 
 
 def test_the_same_picture_twice_is_restored_once(model, photo, tmp_path):
@@ -203,43 +205,86 @@ def test_size_kind_and_depth_are_kept(model, tmp_path, rng, suffix, height, widt
 def test_sixteen_bits_are_not_rounded_to_eight(model, tmp_path, rng):
     path = tmp_path / "deep.png"
     write_image(path, smooth(rng, 40, 40, np.uint16))
-    deblur(path, "--model", model, "-o", tmp_path / "out", "--precision", "fp32")
+    deblur(path, "--model", model, "-o", tmp_path / "out", "--precision", "fp32", "--dense")
     assert len(np.unique(read_image(tmp_path / "out" / "deep.png"))) > 1000
 
 
-def test_gray_stays_gray_and_alpha_is_dropped_with_a_remark(model, tmp_path, rng):
+def test_gray_stays_gray_and_alpha_is_kept(model, tmp_path, rng):
     gray = smooth(rng, 24, 30)[..., 0]
     write_image(tmp_path / "in" / "gray.png", gray)
     rgba = np.dstack([smooth(rng, 24, 30), gray])
     tifffile.imwrite(tmp_path / "in" / "rgba.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
     cv2.imwrite(str(tmp_path / "in" / "rgba8.png"), rgba)
-    result = deblur(tmp_path / "in", "--model", model, "-o", tmp_path / "out")
+    result = deblur(tmp_path / "in", "--model", model, "-o", tmp_path / "out", "--dense")
     assert result.exit_code == 0, result.output
     assert read_channels(tmp_path / "out" / "gray.png").shape == (24, 30)
     for name in ("rgba.tif", "rgba8.png"):
-        assert read_channels(tmp_path / "out" / name).shape == (24, 30, 3)
-        assert f"{name}: the alpha channel is dropped" in result.stderr
-    assert "gray.png" not in result.stderr
+        restored = read_channels(tmp_path / "out" / name)
+        np.testing.assert_array_equal(restored[..., 3], gray)
+        assert np.abs(restored[..., :3].astype(int) - read_image(tmp_path / "in" / name)).max() > 2
 
 
-def test_jpegs_are_turned_upright(model, tmp_path, rng):
+def test_the_orientation_of_a_phone_picture_is_kept(model, tmp_path, rng):
     encoded = cv2.imencode(".jpg", smooth(rng, 20, 40))[1].tobytes()
     orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + orientation + bytes(4)
     path = tmp_path / "phone.jpg"
     path.write_bytes(encoded[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + encoded[2:])
     assert deblur(path, "--model", model, "-o", tmp_path / "out").exit_code == 0
-    assert read_image(tmp_path / "out" / "phone.jpg").shape == (40, 20, 3)
+    restored = tmp_path / "out" / "phone.jpg"
+    assert read_image(restored).shape == (40, 20, 3)  # as it is shown
+    assert cv2.imread(str(restored), cv2.IMREAD_UNCHANGED).shape == (20, 40, 3)  # as it is stored
 
 
 def test_gate_and_comparison_are_written_on_request(model, photo, tmp_path):
-    result = deblur(photo, "--model", model, "-o", tmp_path / "out", "--save-gate", "--compare")
+    gates = tmp_path / "gates"
+    result = deblur(photo, "--model", model, "-o", tmp_path / "out", "--gate-output", gates, "--compare", "--dense")
     assert result.exit_code == 0, result.output
     out = tmp_path / "out"
-    assert read_channels(out / "photo_gate.png").shape == (37, 50)
+    assert read_channels(gates / "photo.png").shape == (37, 50)
     strip = read_image(out / "photo_compare.png")
     np.testing.assert_array_equal(strip[:, :50], read_image(photo))
     np.testing.assert_array_equal(strip[:, 58:], read_image(out / "photo.png"))
+
+
+def test_a_list_on_standard_input(model, photo, tmp_path):
+    arguments = ["-", "--model", str(model), "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments, input=f"{photo}\n\n")
+    assert "1 of 1 pictures" in result.stdout
+    assert "lists no pictures" in one_error(CliRunner().invoke(main, arguments, input="\n"))
+
+
+def test_a_closed_gate_returns_the_picture_bit_for_bit_and_an_open_one_does_not(tmp_path, rng):
+    path = tmp_path / "photo.png"
+    write_image(path, smooth(rng, 300, 400))
+    for bias, same in ((-20.0, True), (20.0, False)):
+        model = save_random_model(tmp_path / f"model{same}", feat_extract__5__main__0__weight=0.0)
+        set_head(model, torch.tensor([bias, 0.1, 0.1, 0.1]))
+        out = tmp_path / f"out{same}"
+        assert deblur(path, "--model", model, "-o", out).exit_code == 0
+        assert np.array_equal(read_image(out / "photo.png"), read_image(path)) == same
+        # 0.1 comes through the gate's lower clamp
+        assert deblur(path, "--model", model, "-o", out, "--dense", "--overwrite").exit_code == 0
+        assert not np.array_equal(read_image(out / "photo.png"), read_image(path))
+
+
+def set_head(folder: Path, bias: torch.Tensor) -> None:
+    with safetensors.safe_open(folder / WEIGHTS_NAME, framework="pt") as file:
+        header = file.metadata()
+    weights = safetensors.torch.load_file(folder / WEIGHTS_NAME)
+    weights["feat_extract.5.main.0.bias"] = bias
+    safetensors.torch.save_file(weights, folder / WEIGHTS_NAME, metadata=header)
+
+
+def test_too_little_memory_and_formats_of_another_runtime_are_one_line(model, photo, tmp_path):
+    big = tmp_path / "big.png"
+    write_image(big, np.zeros((900, 900, 3), np.uint8))
+    out = ["-o", tmp_path / "out"]
+    assert "allow more --memory" in deblur(big, "--model", model, *out, "--memory", "0.001", "--dense").stderr
+    assert "runs an ONNX file" in one_error(deblur(photo, "--model", model, *out, "--runtime", "onnx"))
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    assert "pass --runtime onnx" in one_error(deblur(photo, "--model", tmp_path / "m.onnx", *out))
+    assert "needs a GPU" in one_error(deblur(photo, "--model", model, *out, "--precision", "fp16", "--device", "cpu"))
 
 
 def test_without_a_residual_the_picture_comes_back_bit_for_bit(tmp_path, rng):
@@ -248,14 +293,14 @@ def test_without_a_residual_the_picture_comes_back_bit_for_bit(tmp_path, rng):
     for dtype in (np.uint8, np.uint16):
         path = tmp_path / "in" / f"{np.dtype(dtype).name}.png"
         write_image(path, smooth(rng, 61, 83, dtype))
-        assert deblur(path, "--model", folder, "-o", tmp_path / "out", "--tile", "328").exit_code == 0
+        assert deblur(path, "--model", folder, "-o", tmp_path / "out", "--tile", "328", "--dense").exit_code == 0
         np.testing.assert_array_equal(read_image(tmp_path / "out" / path.name), read_image(path))
 
 
 def test_real_frames_show_no_seam_and_no_colour_shift(shared, model, tmp_path):
     path = shared / "data" / "real_blurred" / "gopro_0.png"
     for tile in ("400", "none"):
-        assert deblur(path, "--model", model, "-o", tmp_path / tile, "--tile", tile).exit_code == 0
+        assert deblur(path, "--model", model, "-o", tmp_path / tile, "--tile", tile, "--dense").exit_code == 0
     tiled, whole = (read_image(tmp_path / tile / path.name).astype(int) for tile in ("400", "none"))
     assert np.abs(tiled - whole).max() <= 1
     assert np.abs((tiled - whole).mean(axis=(0, 1))).max() < 0.01

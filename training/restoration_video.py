@@ -1,0 +1,152 @@
+"""Restoring a video frame by frame; sound is copied as it is."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import Colorspace
+
+from localblur.common.errors import LocalblurError
+from localblur.common.files import atomic_path
+
+Frame = npt.NDArray[np.uint8]
+
+QUALITY = 16
+"""x264's constant rate factor: hardly to be told from the original."""
+
+_HD_HEIGHT_PX = 720
+
+
+def frame_count(source: Path) -> int:
+    """How many frames a video has as its container states it, 0 where it does not.
+
+    Raises:
+        LocalblurError: if it is no video.
+    """
+    with _opened(source) as container:
+        stream = _video(container, source)
+        stated: int = stream.frames
+        rate, length = stream.average_rate, container.duration
+        return stated or (int(length / av.time_base * rate) if rate and length else 0)
+
+
+def restore_video(source: Path, target: Path, restore: Callable[[Frame], Frame], tell: Callable[[], None]) -> int:
+    """Write a video in which every frame has gone through `restore`.
+
+    Times of frames are kept, also where they are uneven; the result is 8-bit H.264 in MP4. Turned videos are turned
+    upright. Sound is copied where MP4 can hold it.
+
+    Args:
+        restore: (H, W, 3) uint8 RGB to the same.
+        tell: called after each frame.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        LocalblurError: if the video cannot be read, also in the middle; then nothing is written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _opened(source) as container, atomic_path(target) as temporary:
+        stream = _video(container, source)
+        stream.thread_type = "AUTO"
+        with av.open(str(temporary), "w") as output:
+            count = _Copy(container, stream, output).run(source, restore, tell)
+    return count
+
+
+class _Copy:
+    def __init__(self, container: Any, stream: Any, output: Any) -> None:
+        self._container, self._stream, self._output = container, stream, output
+        self._encoder: Any = None
+        self._sound = {sound.index: output.add_stream_from_template(sound) for sound in _sounds(container, output)}
+
+    def run(self, source: Path, restore: Callable[[Frame], Frame], tell: Callable[[], None]) -> int:
+        count = 0
+        wanted = [self._stream, *(self._container.streams[index] for index in self._sound)]
+        try:
+            # streams of the output are fixed with its first packet: sound waits for the first frame
+            waiting: list[Any] = []
+            for packet in self._container.demux(wanted):
+                if packet.stream.index in self._sound:
+                    waiting.append(packet)
+                else:
+                    for frame in packet.decode():
+                        self._write(frame, restore)
+                        count += 1
+                        tell()
+                if self._encoder is not None:
+                    self._copy(waiting)
+                    waiting.clear()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise LocalblurError(
+                f"{source} is truncated or damaged after frame {count}: {' '.join(str(error).split())}"
+            ) from error
+        if self._encoder is None:
+            raise LocalblurError(f"{source} holds no frames")
+        self._output.mux(self._encoder.encode())
+        return count
+
+    def _write(self, frame: Any, restore: Callable[[Frame], Frame]) -> None:
+        space = _colorspace(frame)
+        picture = frame.reformat(format="rgb24", src_colorspace=space).to_ndarray()
+        turns = round(frame.rotation / 90) % 4
+        upright = np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+        restored = av.VideoFrame.from_ndarray(np.ascontiguousarray(restore(upright)), format="rgb24")
+        if self._encoder is None:
+            self._encoder = self._begin(restored.width, restored.height, space)
+        converted = restored.reformat(format=self._encoder.pix_fmt, dst_colorspace=space)
+        converted.pts, converted.time_base = frame.pts, frame.time_base
+        self._output.mux(self._encoder.encode(converted))
+
+    def _begin(self, width: int, height: int, space: Any) -> Any:
+        rate = self._stream.average_rate or Fraction(25)
+        encoder = self._output.add_stream("libx264", rate=rate, options={"crf": str(QUALITY)})
+        encoder.width, encoder.height = width, height
+        # half the colours in each direction needs even sizes
+        encoder.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
+        encoder.codec_context.time_base = self._stream.time_base
+        encoder.codec_context.colorspace = 1 if space == Colorspace.ITU709 else 6
+        return encoder
+
+    def _copy(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if packet.dts is not None:
+                packet.stream = self._sound[packet.stream.index]
+                self._output.mux(packet)
+
+
+def _sounds(container: Any, output: Any) -> list[Any]:
+    known = output.supported_codecs
+    return [sound for sound in container.streams.audio if sound.codec_context.name in known]
+
+
+def _opened(source: Path) -> Any:
+    if not source.is_file():
+        raise LocalblurError(f"no such video: {source}")
+    try:
+        return av.open(str(source))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise LocalblurError(
+            f"cannot open {source} as a video: it is damaged, incomplete or of an unknown format"
+        ) from error
+
+
+def _video(container: Any, source: Path) -> Any:
+    for stream in container.streams.video:
+        if not stream.disposition & stream.disposition.attached_pic and stream.codec_context is not None:
+            return stream
+    raise LocalblurError(f"{source} has no video stream (or none that can be decoded)")
+
+
+def _colorspace(frame: Any) -> Any:
+    """What the frame states, else BT.709 for high definition and BT.601 below, as players assume."""
+    if int(frame.colorspace) == int(Colorspace.ITU709):
+        return Colorspace.ITU709
+    if int(frame.colorspace) in (5, 6):
+        return Colorspace.ITU601
+    return Colorspace.ITU709 if frame.height >= _HD_HEIGHT_PX else Colorspace.ITU601
