@@ -24,6 +24,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 _WEIGHT = 1e-3
 """Regularisation of a fitted kernel, as a share of the mean power of the sharp picture's gradients."""
+_LEAST_MARGIN_PX = 30
+_TAPERS = 2
 _FAINT = 0.03
 """What of a fitted kernel is below this share of its peak is noise."""
 
@@ -111,7 +113,7 @@ def restore_classically(
 
 
 def deconvolve(blurred: FloatArray, kernel: FloatArray, settings: ClassicalSettings) -> FloatArray:
-    """Deconvolve linear light, (H, W, 3), float32, by a kernel (k, k): float32 in [0, 1]; borders are mirrored first.
+    """Deconvolve linear light, (H, W, 3), float32, by a kernel (k, k): float32 in [0, 1].
 
     Raises:
         LocalblurError: if the kernel is not square and odd, does not sum to 1, or is larger than the picture.
@@ -123,8 +125,8 @@ def deconvolve(blurred: FloatArray, kernel: FloatArray, settings: ClassicalSetti
         raise LocalblurError(
             f"a kernel of {size} px needs a picture as large, got {blurred.shape[1]}x{blurred.shape[0]}"
         )
-    margin = size - 1
-    padded = np.pad(blurred, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+    margin = min(max(2 * size, _LEAST_MARGIN_PX), min(blurred.shape[:2]) - 1)
+    padded = _tapered(blurred, kernel, margin)
     planes = []
     for channel in range(3):
         plane = np.ascontiguousarray(padded[..., channel])
@@ -135,10 +137,27 @@ def deconvolve(blurred: FloatArray, kernel: FloatArray, settings: ClassicalSetti
                 np.maximum(plane, 0), kernel, num_iter=settings.iterations, clip=False, filter_epsilon=1e-6
             )
         planes.append(plane)
-    whole = np.stack(planes, axis=-1)
-    inner = whole[margin:-margin, margin:-margin] if margin else whole
+    inner = np.stack(planes, axis=-1)[margin:-margin, margin:-margin]
     clipped: FloatArray = np.clip(inner, 0, 1).astype(np.float32)
     return clipped
+
+
+def _tapered(blurred: FloatArray, kernel: FloatArray, margin: int) -> FloatArray:
+    """Mirrored at its borders, and led over to the opposite side as if it had been blurred across: deconvolution by
+    Fourier transforms takes pictures for periodic, and a step there would ring far into them.
+    """
+    padded = np.pad(blurred, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+    shape = padded.shape[:2]
+    centred = np.zeros(shape)
+    centred[: kernel.shape[0], : kernel.shape[1]] = kernel
+    spectrum = np.fft.rfft2(np.roll(centred, [-(side // 2) for side in kernel.shape], axis=(0, 1)))[..., None]
+    ramps = (np.minimum(1, (0.5 + np.minimum(np.arange(n), n - 1 - np.arange(n))) / margin) for n in shape)
+    weight = np.outer(*(np.sin(0.5 * np.pi * ramp) ** 2 for ramp in ramps))[..., None]
+    for _ in range(_TAPERS):
+        across = np.fft.irfft2(np.fft.rfft2(padded, axes=(0, 1)) * spectrum, s=shape, axes=(0, 1))
+        padded = weight * padded + (1 - weight) * across
+    tapered: FloatArray = np.asarray(padded, np.float32)
+    return tapered
 
 
 def assumed_kernel(settings: ClassicalSettings) -> FloatArray:
