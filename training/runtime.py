@@ -133,8 +133,8 @@ class StopRequest:
         return self.asked
 
     def remember(self, number: int, frame: FrameType | None) -> None:
-        """Signal handler: ask once politely, the second time at once."""
-        if self.asked:
+        """Signal handler: ask politely; a second Ctrl-C ends at once, a second SIGTERM (torchrun's own) does not."""
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
 

@@ -275,6 +275,32 @@ def test_pairs_without_masks_train_and_are_judged_by_plain_psnr(tmp_path):
     assert "nan" not in result.output
 
 
+def test_a_dry_run_tells_what_a_run_takes_and_writes_nothing(tmp_path, pairs):
+    stages = "data.stages=[{duration: 1, patch_px: 48, batch: 2}, {duration: 3, patch_px: 64, batch: 2}]"
+    result = call(pairs, "--recipe", "lbag-small", "-o", tmp_path / "run", "--dry-run", "--set", stages)
+    assert result.exit_code == 0, result.output
+    for words in ("lbag-small: ", "2 patches of 64 px", "MiB", "4 such steps take", "validation: works", "nothing was"):
+        assert words in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_finds_what_would_stop_a_run(finished, tmp_path, pairs):
+    assert "exists already" in one_line(call(pairs, "--recipe", "lbag-small", "-o", finished[0], "--dry-run"))
+    missing = ("--recipe", "lbag-plus", "--set", f"initial_weights={tmp_path / 'none.pkl'}", "--dry-run")
+    assert "none.pkl" in one_line(call(pairs, "-o", tmp_path / "run", *missing))
+
+
+def test_a_run_whose_patches_grow(tmp_path, pairs):
+    stages = "data.stages=[{duration: 1, patch_px: 48, batch: 2}, {duration: 1, patch_px: 64, batch: 1}]"
+    common = (pairs, "--recipe", "lbag-small", "--set", stages)
+    assert call(*common, "-o", tmp_path / "whole").exit_code == 0
+    assert call(*common, "-o", tmp_path / "parts", "--minutes", "0.0001").exit_code == 0
+    assert call(pairs, "-o", tmp_path / "parts", "--resume", small=False).exit_code == 0
+    whole, parts = (load_state(tmp_path / name / "checkpoint.pt") for name in ("whole", "parts"))
+    assert parts["step"] == 4
+    assert all(torch.equal(parts["module"][key], tensor) for key, tensor in whole["module"].items())
+
+
 @pytest.mark.slow
 def test_a_loader_process_changes_no_bit(tmp_path, pairs):
     states = []
