@@ -20,8 +20,6 @@ from localblur.common.settings import load_settings
 from localblur.datasets.splits import DEFAULT_SPLIT
 from localblur.datasets.store_schema import COMPRESSIONS, Compression
 
-_SHOWN = 10
-
 
 @click.command(cls=Command)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
@@ -126,9 +124,6 @@ def main(
         click.echo(f"no mask for {failure}", err=True)
     for note in outcome.notes:
         click.echo(note)
-    if outcome.doubtful:
-        named = ", ".join(outcome.doubtful[:_SHOWN]) + (", ..." if len(outcome.doubtful) > _SHOWN else "")
-        click.echo(f"{len(outcome.doubtful)} masks are doubtful, look at them with view-dataset: {named}")
     accepted = outcome.pairs - len(outcome.rejected)
     click.echo(f"{output}: {accepted} accepted, {len(outcome.rejected)} rejected, {len(outcome.lost)} lost")
     if outcome.report:

@@ -28,6 +28,8 @@ from localblur.datasets.pair import Verdict
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader, assign_splits
 from localblur.datasets.store_schema import Compression, check_name
 
+_PAIRS_NAMED = 10
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -72,7 +74,7 @@ class Outcome:
     """What is in the output, rejected pairs with their reasons, and pairs lost on the way with the cause.
 
     `resumed` pairs were finished by an earlier run; `notes` say what the pairs show together; `unmasked` says which
-    pairs got no mask and why; `doubtful` are the pairs whose masks are worth a look, the worst first.
+    pairs got no mask and why.
     """
 
     pairs: int
@@ -82,7 +84,6 @@ class Outcome:
     report: Path | None = None
     notes: list[str] = field(default_factory=list)
     unmasked: list[str] = field(default_factory=list)
-    doubtful: list[str] = field(default_factory=list)
 
 
 def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str, seed: int) -> Plan:
@@ -203,19 +204,21 @@ def _outcome(plan: Plan, output: Path, lost: dict[str, str], unmasked: list[str]
         (plan.scenes[entry.scene][0], f"{entry.scene}/{entry.info.name}", entry.info.quality) for entry in entries
     ]
     notes = run_notes(measured, plan.settings.alignment.bumped_px)
+    notes += _doubtful_note(entries, plan.settings.mask.doubtful_below)
     page = None
     if report is not None:
         page = report / PAGE
         if not page.exists():
             write_report(report, entries, calibrations, lost, title, settings=plan.header.settings, notes=notes)
-    doubtful = _doubtful(entries, plan.settings.mask.doubtful_below)
-    return Outcome(len(entries), 0, rejected, lost, page, notes, unmasked, doubtful)
+    return Outcome(len(entries), 0, rejected, lost, page, notes, unmasked)
 
 
-def _doubtful(entries: Sequence[ReportEntry], below: float) -> list[str]:
-    """Pairs whose masks have little confidence, the worst first."""
+def _doubtful_note(entries: Sequence[ReportEntry], below: float) -> list[str]:
+    """Name the pairs whose masks have little confidence, the worst first."""
     values = {entry.label: entry.info.quality.get(MASK_CONFIDENCE, 1.0) for entry in entries}
-    return sorted((label for label in values if values[label] < below), key=lambda label: values[label])
+    labels = sorted((label for label in values if values[label] < below), key=lambda label: values[label])
+    named = ", ".join(labels[:_PAIRS_NAMED]) + (", ..." if len(labels) > _PAIRS_NAMED else "")
+    return [f"{len(labels)} masks are doubtful, look at them with view-dataset: {named}"] if labels else []
 
 
 def _refuse_existing(plan: Plan, report: Path | None, displacement: Path | None) -> None:
