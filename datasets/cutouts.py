@@ -14,8 +14,8 @@ from pydantic import Field
 
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
+from localblur.datasets.camera_response import CAMERA_RESPONSES
 from localblur.datasets.images import FloatArray
-from localblur.datasets.photographs import decode_levels
 
 ByteArray = npt.NDArray[np.uint8]
 
@@ -127,12 +127,11 @@ def make_cutout_sprite(
         turn_deg, mirrored: how it is turned first.
         gain: factor of its light.
     """
-    rgba = cutout.rgba()[:, ::-1] if mirrored else cutout.rgba()
-    height, width = rgba.shape[:2]
-    scale = min(1.0, size_px / max(height, width))
-    light = np.empty(rgba.shape, np.float32)
-    light[..., 3] = rgba[..., 3] * np.float32(1 / 255)
-    light[..., :3] = decode_levels(np.ascontiguousarray(rgba[..., :3])) * (light[..., 3:] * np.float32(gain))
+    image, cover = (cv2.flip(plane, 1) if mirrored else plane for plane in (cutout.image, cutout.alpha))
+    scale = min(1.0, size_px / max(cover.shape))
+    alpha = cover * np.float32(1 / 255)
+    weight = alpha * np.float32(gain)
+    light = cv2.merge([*(plane * weight for plane in cv2.split(CAMERA_RESPONSES["srgb"].decode(image))), alpha])
     if scale < 1:
         light = cv2.resize(light, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     if turn_deg:

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.camera_response import CAMERA_RESPONSES
 from localblur.datasets.images import IMAGE_SUFFIXES, FloatArray, read_image
 from localblur.datasets.names import storable_name
-from localblur.datasets.photographs import Split, decode_levels, load_coded
+from localblur.datasets.photographs import Split, load_coded
 from localblur.datasets.procedural import DARKEST
 from localblur.datasets.textures import PROCEDURAL, TextureSource
 
@@ -111,7 +112,7 @@ def photograph_background(path: Path, rng: np.random.Generator, width: int, heig
     ]
     y, x = (int(rng.integers(0, full - size + 1)) for full, size in ((rows, wanted[0]), (columns, wanted[1])))
     part = coded[y : y + wanted[0], x : x + wanted[1]]
-    linear = decode_levels(part[:, ::-1] if rng.random() < 0.5 else part)
+    linear = CAMERA_RESPONSES["srgb"].decode(cv2.flip(part, 1) if rng.random() < 0.5 else part)
     covered = [
         min(size + 2 * margin, max(size, round(got * scale))) for got, size in ((wanted[0], height), (wanted[1], width))
     ]
