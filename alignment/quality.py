@@ -31,7 +31,7 @@ class QualitySettings(Settings):
             42 dB resampling and demosaicing count as noise.
         max_color_bias: mean size of the local colour differences that are left, levels of 255.
         min_sharpness, max_sharpness: contrast of the blurred picture's still detail over the sharp one's; beyond, one
-            camera is out of focus (on simulated pairs: 0.97 to 1.01, camera B with a point spread of 1.2 instead of
+            camera is out of focus (on simulated pairs: 0.96 to 1.04, camera B with a point spread of 1.2 instead of
             0.5 px 0.76 at most).
         max_saturated: share of clipped pixels.
         max_gain, and 1 / max_gain: brightness difference that counts as exposure jitter.
