@@ -17,6 +17,7 @@ import bench_capture_rate
 import bench_inference
 import bench_masks
 import bench_patches
+import bench_view
 import click
 from machine import describe_machine
 from measure import Measured, Row, Section
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[int], Section]] = {
     "patches": bench_patches.run,
     "alignment": bench_alignment.run,
     "masks": bench_masks.run,
+    "view": bench_view.run,
     "capture": bench_capture.run,
     "capture-rate": bench_capture_rate.run,
 }
@@ -83,7 +85,8 @@ def section_text(section: Section) -> str:
     """One section as Markdown."""
     rows = [row_text(row) for row in section.rows]
     facts = [*(f"- {fact}" for fact in section.facts), ""] if section.facts else []
-    return "\n".join([f"## {section.title}", "", section.text, "", HEADER, "|---" * 6 + "|", *rows, "", *facts])
+    table = [HEADER, "|---" * 6 + "|", *rows, ""] if rows else []
+    return "\n".join([f"## {section.title}", "", section.text, "", *table, *facts])
 
 
 def row_text(row: Row) -> str:

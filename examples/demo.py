@@ -116,7 +116,7 @@ def align(journal: Journal, folder: Path, recording: Path) -> Path:
     report = folder / "alignment"
     journal.run(
         "align",
-        *("align-dataset", recording, "-o", pairs, "--masks", "pair", "--store", "srgb8"),
+        *("align-dataset", recording, "-o", pairs, "--masks", "sequence", "--store", "srgb8"),
         *("--split", listing, "--report", report),
     )
     journal.run("align", "pairs-file", "inspect", pairs)
