@@ -43,7 +43,7 @@ class MotionCheckSettings(Settings):
         max_strangeness: largest weighted sum of the two signs of a late trigger: the difference that no motion blur
             explains, as a multiple of what the reverse leaves, and twice the detail of the blurred picture's own
             (on simulated rigs: short exposures in the middle of the long one 0.58 at most, late ones 0.96 at least,
-            those at an end 0.88 but for one in a hundred).
+            those at an end 0.88 but for one in a hundred pairs).
         min_exchange: from this many times the difference left by the reverse on, the cameras are exchanged (2.4 at
             least on exchanged pairs, 1.15 at most on late ones).
     """
