@@ -72,6 +72,7 @@ class TorchEngine:
         self.size_multiple, self.pads_itself = module.size_multiple, module.pads_itself
         self.margin_px, self.global_statistics = module.margin_px, module.global_statistics
         self._gated: bool | None = None
+        self._bytes_per_pixel: float | None = None
 
     @property
     def gated(self) -> bool:
@@ -105,6 +106,12 @@ class TorchEngine:
 
     def bytes_per_pixel(self) -> float:
         """From the widest feature map seen while a small probe runs."""
+        if self._bytes_per_pixel is None:
+            self._bytes_per_pixel = WORKING_COPIES * self._widest()
+        return self._bytes_per_pixel
+
+    def _widest(self) -> float:
+        """Bytes per pixel of the image."""
         area = _PROBE_PX**2
         widest = 3.0 * torch.float32.itemsize  # the image itself
 
@@ -121,7 +128,7 @@ class TorchEngine:
             self._forward = compiled
             for hook in hooks:
                 hook.remove()
-        return WORKING_COPIES * widest
+        return widest
 
     def _probe(self) -> torch.Tensor:
         return self.run(torch.full((1, 3, _PROBE_PX, _PROBE_PX), 0.5))

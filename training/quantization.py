@@ -84,7 +84,8 @@ class ByteResidualStack(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         scale, zero = self._trunk[0]
-        trunk = features.float().mul_(1 / scale).add_(zero + 0.5).clamp_(0, _FULL).to(torch.uint8)
+        trunk = (features.float() * (1 / scale)).add_(zero + 0.5).clamp_(0, _FULL).to(torch.uint8)
+        trunk = trunk.contiguous(memory_format=torch.channels_last)
         for index, (first, second) in enumerate(self._blocks):
             hidden = _convolve(first, trunk, self._hidden[index])
             trunk = _convolve_and_add(second, hidden, trunk, self._trunk[index], self._trunk[index + 1])

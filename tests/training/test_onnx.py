@@ -1,0 +1,91 @@
+"""Exported networks give torch's values at any size; needs the onnx extra."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from localblur.common.errors import LocalblurError
+from localblur.datasets.images import read_image, write_image
+from localblur.training.checkpoint import save_model
+from localblur.training.deblur import main as deblur
+from localblur.training.engine import TorchEngine
+from localblur.training.export_model import main as export_model
+from localblur.training.inference import restore_pixels
+from localblur.training.networks.table import NETWORKS
+from localblur.training.onnx_export import METADATA_KEY
+from localblur.training.onnx_runtime import OnnxEngine
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+pytestmark = pytest.mark.slow
+
+CPU = torch.device("cpu")
+OPTIONS = {"width": 8, "num_res": 1, "identity_start": False}
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return NETWORKS["lbag-small"](OPTIONS).eval()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, network) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    save_model(folder / "model", "lbag-small", OPTIONS, network, {}, {}, "none")
+    result = CliRunner().invoke(export_model, [str(folder / "model"), "-o", str(folder / "model.onnx")])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("largest difference to torch") == 3
+    return folder / "model.onnx"
+
+
+def test_files_that_are_no_exported_models_are_one_line(tmp_path, exported):
+    with pytest.raises(LocalblurError, match="no ONNX file"):
+        OnnxEngine(tmp_path / "none.onnx", CPU)
+    (tmp_path / "broken.onnx").write_bytes(exported.read_bytes()[:1000])
+    with pytest.raises(LocalblurError, match="cannot read"):
+        OnnxEngine(tmp_path / "broken.onnx", CPU)
+    model = onnx.load(str(exported))
+    del model.metadata_props[:]
+    onnx.save(model, str(tmp_path / "foreign.onnx"))
+    with pytest.raises(LocalblurError, match="was not made by"):
+        OnnxEngine(tmp_path / "foreign.onnx", CPU)
+
+
+def test_an_existing_file_and_another_suffix_are_refused(exported):
+    for target, message in ((exported, "exists already"), (exported.with_suffix(".bin"), "must end in .onnx")):
+        result = CliRunner().invoke(export_model, [str(exported.parent / "model"), "-o", str(target)])
+        assert result.exit_code == 1
+        assert message in result.stderr
+
+
+@pytest.mark.parametrize("size", [(64, 64), (52, 204), (300, 120)])
+def test_outputs_equal_torch_at_sizes_it_was_not_exported_with(exported, network, rng, size):
+    image = torch.from_numpy(rng.random((1, 3, *size), dtype=np.float32))
+    expected, found = TorchEngine(network).run(image), OnnxEngine(exported, CPU).run(image)
+    assert found.shape == expected.shape == (1, 4, *size)
+    assert float((found - expected).abs().max()) < 1e-4
+
+
+def test_the_file_says_what_it_is(exported):
+    entry = next(entry for entry in onnx.load(str(exported)).metadata_props if entry.key == METADATA_KEY)
+    described = json.loads(entry.value)
+    assert described["network"] == "lbag-small"
+    assert described["size_multiple"] == 4
+    assert described["gated"]
+
+
+def test_deblur_runs_it(exported, network, rng, tmp_path):
+    pixels = rng.integers(0, 255, (61, 83, 3), dtype=np.uint8)
+    write_image(tmp_path / "a.png", pixels)
+    arguments = [str(tmp_path / "a.png"), "--model", str(exported), "--runtime", "onnx", "--dense"]
+    result = CliRunner().invoke(deblur, [*arguments, "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    expected = restore_pixels(TorchEngine(network), pixels).pixels.astype(int)
+    assert np.abs(read_image(tmp_path / "out" / "a.png") - expected).max() <= 1
