@@ -1,5 +1,6 @@
 """Averaging successive frames as a sensor would: in linear light, with memory that does not grow with their number."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -8,23 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.camera_response import CODES, CameraResponse, FloatArray, Frame
+from localblur.datasets.camera_response import CODES, WIDE_TABLES, CameraResponse, FloatArray, Frame
 
-TILE_ROWS = 32
-"""Rows worked on at once: they stay in the processor's cache, which saves most of the time of a large frame."""
+STRIP_VALUES = 120_000
+"""Values worked on at once: they stay in the processor's cache, which saves much of the time of a large frame."""
+BATCH = 2
+"""More frames at a time would save more of that, but crowd each other out of the cache while they wait."""
 IDENTITY = np.arange(CODES, dtype=np.float32)
 """The table that leaves codes as they are."""
 CLIPPED = (np.arange(CODES) >= 254).astype(np.float32)
 """The table that marks codes of clipped light."""
-_PAIR_TABLES = int(cv2.__version__.partition(".")[0]) >= 5
-"""OpenCV looks up 16-bit values from version 5 on."""
 
 
 class FrameSum:
     """A running sum of frames whose codes are looked up in a table.
 
-    Two frames are looked up at a time in a table of the sums of all pairs of codes: half the look-ups, and the sum is
-    read and written half as often. The first of two waits, by reference: a frame must not be changed once it is added.
+    Two frames are looked up at a time in a table of the sums of all pairs of codes, which halves the look-ups, and the
+    sum is read and written once for `BATCH` frames. Until then frames wait, by reference: a frame must not be changed
+    once it is added.
 
     Args:
         table: (256,) float32, value of every code.
@@ -34,17 +36,15 @@ class FrameSum:
         self.table = table
         self.weight = 0.0
         self._total: FloatArray | None = None
-        self._waiting: Frame | None = None
+        self._waiting: list[Frame] = []
 
     def add(self, frame: Frame) -> None:
         """Add one frame, (H, W, 3) uint8, all of one size."""
         self._total_like(frame.shape)
         self.weight += 1
-        if self._waiting is None:
-            self._waiting = frame
-        else:
-            first, self._waiting = self._waiting, None
-            self._add_two(first, frame)
+        self._waiting.append(frame)
+        if len(self._waiting) == BATCH:
+            self._take_waiting()
 
     def add_mean(self, mean: FloatArray, weight: float) -> None:
         """Add `weight` times values that are no codes any more, (H, W, 3)."""
@@ -52,20 +52,17 @@ class FrameSum:
         cv2.scaleAdd(mean, weight, total, dst=total)
         self.weight += weight
 
-    def mean_tiles(self) -> list[FloatArray]:
-        """The mean in strips of `TILE_ROWS` rows, from the top; they are views and go with the next `add`."""
+    def tiles(self) -> Iterator[tuple[slice, FloatArray]]:
+        """The sum in strips of rows, from the top: (rows, view of the sum)."""
         if self._total is None:
             raise LocalblurError("nothing was exposed: add at least one frame")
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            for top in range(0, len(waiting), TILE_ROWS):
-                tile = self._total[top : top + TILE_ROWS]
-                cv2.add(tile, cv2.LUT(waiting[top : top + TILE_ROWS], self.table), dst=tile)
-        return [self._total[top : top + TILE_ROWS] for top in range(0, len(self._total), TILE_ROWS)]
+        self._take_waiting()
+        for rows in _strips(self._total.shape):
+            yield rows, self._total[rows]
 
     def mean(self) -> FloatArray:
         """The mean, float32 (H, W, 3)."""
-        return np.concatenate(self.mean_tiles()) * np.float32(1 / self.weight)
+        return np.concatenate([tile * np.float32(1 / self.weight) for _, tile in self.tiles()])
 
     def _total_like(self, shape: tuple[int, ...]) -> FloatArray:
         if self._total is None:
@@ -74,23 +71,36 @@ class FrameSum:
             raise LocalblurError(f"a frame of {shape} cannot be averaged with frames of {self._total.shape}")
         return self._total
 
-    def _add_two(self, one: Frame, other: Frame) -> None:
-        whole = self._total_like(one.shape)
-        total, flat_one, flat_other = (array.reshape(len(array), -1) for array in (whole, one, other))
-        values = np.empty((TILE_ROWS, total.shape[1]), np.float32)
-        codes = np.empty((TILE_ROWS, total.shape[1], 2), np.uint8)
-        table = pair_table(self.table.tobytes())
-        for top in range(0, len(total), TILE_ROWS):
-            rows = slice(top, top + TILE_ROWS)
+    def _take_waiting(self) -> None:
+        frames, self._waiting = self._waiting, []
+        if not frames:
+            return
+        total = self._total_like(frames[0].shape)
+        total, *flat = (array.reshape(len(array), -1) for array in (total, *frames))
+        strips = _strips(frames[0].shape)
+        values = np.empty((strips[0].stop, total.shape[1]), np.float32)
+        codes = np.empty((*values.shape, 2), np.uint8)
+        pairs = pair_table(self.table.tobytes())
+        for rows in strips:
             tile = total[rows]
             height = len(tile)
-            if _PAIR_TABLES:
-                cv2.merge((flat_one[rows], flat_other[rows]), dst=codes[:height])
-                cv2.LUT(codes[:height].view(np.uint16)[..., 0], table, dst=values[:height])
-            else:  # the same sums in the same order
-                cv2.LUT(flat_one[rows], self.table, dst=values[:height])
-                cv2.add(values[:height], cv2.LUT(flat_other[rows], self.table), dst=values[:height])
-            cv2.add(tile, values[:height], dst=tile)
+            for one, other in zip(flat[0::2], flat[1::2], strict=False):
+                if WIDE_TABLES:
+                    cv2.merge((one[rows], other[rows]), dst=codes[:height])
+                    cv2.LUT(codes[:height].view(np.uint16)[..., 0], pairs, dst=values[:height])
+                else:  # the same sums in the same order
+                    cv2.LUT(one[rows], self.table, dst=values[:height])
+                    cv2.add(values[:height], cv2.LUT(other[rows], self.table), dst=values[:height])
+                cv2.add(tile, values[:height], dst=tile)
+            if len(flat) % 2:
+                cv2.LUT(flat[-1][rows], self.table, dst=values[:height])
+                cv2.add(tile, values[:height], dst=tile)
+
+
+def _strips(shape: tuple[int, ...]) -> list[slice]:
+    """Rows of a picture (H, W, 3) divided so that a strip stays in the processor's cache."""
+    height = max(8, STRIP_VALUES // (shape[1] * shape[2]))
+    return [slice(top, min(top + height, shape[0])) for top in range(0, shape[0], height)]
 
 
 @lru_cache(maxsize=4)
@@ -168,16 +178,15 @@ class Exposure:
 
     def blurred(self) -> Frame:
         """The picture of the whole exposure, coded like the frames, (H, W, 3) uint8."""
-        tiles = self._light.mean_tiles()
-        share = np.float32(1 / self._light.weight)
-        return np.concatenate([self.response.encode(tile * share) for tile in tiles])
+        share = 1 / max(self._light.weight, 1e-9)
+        return np.concatenate([self.response.encode(tile, share) for _, tile in self._light.tiles()])
 
     def blurred_codes(self) -> Frame:
         """The mean of the codes themselves, (H, W, 3) uint8."""
         if self._coded is None:
             raise LocalblurError("codes were not averaged: give coded=True")
         share = np.float32(1 / self._coded.weight)
-        return np.concatenate([np.rint(tile * share).astype(np.uint8) for tile in self._coded.mean_tiles()])
+        return np.concatenate([np.rint(tile * share).astype(np.uint8) for _, tile in self._coded.tiles()])
 
     def clipped_share(self) -> FloatArray:
         """Share of the exposure for which each value was clipped, in [0, 1], float32 (H, W, 3)."""

@@ -20,7 +20,9 @@ FloatArray = npt.NDArray[np.float32]
 
 CODES = 256
 _STEPS = 65536
-_SCALE = np.float32(_STEPS - 1)
+_SCALE = float(_STEPS - 1)
+WIDE_TABLES = int(cv2.__version__.partition(".")[0]) >= 5
+"""OpenCV looks up 16-bit values from version 5 on."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,12 @@ class CameraResponse:
         """Codes to linear light."""
         return np.asarray(cv2.LUT(frame, self.to_linear), np.float32)
 
-    def encode(self, linear: FloatArray) -> Frame:
-        """Linear light in [0, 1] to codes, to the nearest within half a code and a thousandth."""
-        roots = np.sqrt(np.clip(linear, 0, 1)) * _SCALE
-        return np.asarray(np.take(self.from_root, (roots + np.float32(0.5)).astype(np.intp)), np.uint8)
+    def encode(self, linear: FloatArray, scale: float = 1.0) -> Frame:
+        """Linear light, times `scale`, in [0, 1] to codes, to the nearest within half a code and a thousandth."""
+        roots = cv2.sqrt(np.maximum(linear, 0))
+        # converting to 16 bits rounds, and clips what is above 1
+        index = cv2.multiply(roots, float(np.sqrt(scale)) * _SCALE, dtype=cv2.CV_16U)
+        return np.asarray(cv2.LUT(index, self.from_root) if WIDE_TABLES else self.from_root[index], np.uint8)
 
 
 def _tabulate(decode: Callable[[Any], Any], encode: Callable[[Any], Any]) -> CameraResponse:

@@ -70,7 +70,7 @@ def test_looking_up_two_frames_at_a_time_changes_nothing(rng, monkeypatch, count
     frames = rng.integers(0, 256, (count, 41, 30, 3), dtype=np.uint8)
     results = []
     for pair_tables in (True, False):
-        monkeypatch.setattr(blending, "_PAIR_TABLES", pair_tables and blending._PAIR_TABLES)
+        monkeypatch.setattr(blending, "WIDE_TABLES", pair_tables and blending.WIDE_TABLES)
         exposure = Exposure(SRGB)
         for frame in frames:
             exposure.add(frame)
