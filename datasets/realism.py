@@ -2,8 +2,8 @@
 
 Averaged frames and integrated objects are cleaner than any photograph: no noise, no clipped highlights smeared by
 motion, no traces of demosaicing. Networks trained on them fail on real blur (Rim et al., "Realistic Blur Synthesis for
-Learning Image Deblurring", ECCV 2022, whose order of stages and ranges are used here). Everything is linear light in
-[0, 1] in and out; the caller codes the result as sRGB.
+Learning Image Deblurring", ECCV 2022, whose order of stages and ranges are used here; the demosaicing is better, as not
+all of a locally blurred picture is smooth). Everything is linear light in [0, 1] in and out; the caller codes it.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from localblur.common.settings import Settings
-from localblur.datasets.bayer import BAYER_ORIGINS, demosaic_linear, mosaic
+from localblur.datasets.bayer import BAYER_ORIGINS, demosaic_edges, mosaic
 from localblur.datasets.images import FloatArray, srgb_decode, srgb_encode
 from localblur.datasets.noise import CameraNoise, add_noise
 
@@ -30,7 +30,7 @@ class RealismSettings(Settings):
     Attributes:
         saturation: make clipped highlights as bright as they may have been, before blurring or from `saturated`.
         saturation_boost: range of the light added to what is clipped; 1 is full scale.
-        mosaic: Bayer mosaic and linear demosaicing. Without it noise is independent from pixel to pixel.
+        mosaic: Bayer mosaic and demosaicing. Without it noise is independent from pixel to pixel.
         patterns: Bayer patterns to draw from.
         noise: Poisson-Gaussian noise; `camera` says how much, times a factor drawn from `noise_spread`.
         white_balance: the sensor sees red and blue weaker by these factors, and amplifies them with their noise.
@@ -173,7 +173,7 @@ def take_picture(
     light = light / gains
     if camera.bayer is not None:
         light = mosaic(light, camera.bayer)
-        light = demosaic_linear(_exposed(light, camera, rng, gains), camera.bayer)
+        light = demosaic_edges(_exposed(light, camera, rng, gains), camera.bayer)
     else:
         light = _exposed(light, camera, rng, gains)
     if matrix is not None:

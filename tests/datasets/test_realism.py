@@ -5,7 +5,7 @@ import pytest
 
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import validate
-from localblur.datasets.bayer import BAYER_ORIGINS, demosaic_linear, mosaic
+from localblur.datasets.bayer import BAYER_ORIGINS, demosaic_edges, mosaic
 from localblur.datasets.images import srgb_encode
 from localblur.datasets.noise import CameraNoise, add_noise, parse_noise
 from localblur.datasets.realism import (
@@ -47,7 +47,7 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(values: dict[str, o
 
 
 def test_an_unknown_pattern_is_refused() -> None:
-    for function in (lambda: mosaic(smooth(), "RGB"), lambda: demosaic_linear(smooth()[..., 0], "RGB")):
+    for function in (lambda: mosaic(smooth(), "RGB"), lambda: demosaic_edges(smooth()[..., 0], "RGB")):
         with pytest.raises(LocalblurError, match="unknown Bayer pattern 'RGB'; known: RGGB"):
             function()
 
@@ -114,11 +114,20 @@ def test_saturated_light_has_no_noise(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("bayer", sorted(BAYER_ORIGINS))
-def test_a_mosaic_of_a_plane_is_undone_exactly(bayer: str) -> None:
+def test_a_mosaic_of_a_plane_is_undone_and_measured_values_are_kept(bayer: str) -> None:
     y, x = np.mgrid[0:20, 0:24].astype(np.float32)
     ramps = np.stack([0.2 + 0.01 * x, 0.3 + 0.008 * y, 0.5 - 0.005 * (x + y)], axis=-1)
-    restored = demosaic_linear(mosaic(ramps, bayer), bayer)
-    np.testing.assert_allclose(restored[3:-3, 3:-3], ramps[3:-3, 3:-3], atol=1e-6)
+    restored = demosaic_edges(mosaic(ramps, bayer), bayer)
+    np.testing.assert_allclose(restored[3:-3, 3:-3], ramps[3:-3, 3:-3], atol=3e-4)
+    np.testing.assert_array_equal(mosaic(restored, bayer), mosaic(ramps, bayer))
+
+
+@pytest.mark.parametrize("bayer", sorted(BAYER_ORIGINS))
+def test_a_gray_edge_gets_no_colour(bayer: str) -> None:
+    for edge in (np.arange(24) < 11, (np.arange(24) < 12)[:, None]):
+        gray = np.broadcast_to(np.where(edge, 0.1, 0.6)[..., None], (24, 24, 3)).astype(np.float32)
+        restored = demosaic_edges(mosaic(gray, bayer), bayer)[4:-4, 4:-4]
+        assert np.ptp(restored, axis=-1).max() < 0.02
 
 
 @pytest.mark.parametrize("bayer", sorted(BAYER_ORIGINS))
