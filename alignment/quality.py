@@ -14,6 +14,7 @@ from localblur.alignment.registration_level import luma, stabilised
 from localblur.alignment.robust import Vector, correlation
 from localblur.common.settings import Settings
 from localblur.datasets.images import srgb_encode
+from localblur.datasets.mask_confidence import MASK_CONFIDENCE
 
 _BEST_PSNR_DB = 42.0
 """Resampling and demosaicing leave as much between noise-free pictures; noise below that explains nothing."""
@@ -125,6 +126,7 @@ MEASURES: dict[str, Measure] = {
         "exchanged", "flag", "whether the exchanged pictures fit better (asked of pairs off the calibration)"
     ),
     "exposure_ratio": Measure("exposures", "x", "the long exposure time over the short one"),
+    MASK_CONFIDENCE: Measure("mask confidence", "share", "share of the mask's area that is beyond doubt"),
 }
 
 

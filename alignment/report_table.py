@@ -17,6 +17,7 @@ KEY_MEASURES = (
     "sharpness",
     "saturated",
     "moving",
+    "mask_confidence",
     "gain",
     "drift_px",
     "parallax",

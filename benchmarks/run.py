@@ -14,6 +14,7 @@ from pathlib import Path
 import bench_alignment
 import bench_capture
 import bench_capture_rate
+import bench_demosaic
 import bench_inference
 import bench_masks
 import bench_patches
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[int], Section]] = {
     "inference": bench_inference.run,
     "patches": bench_patches.run,
     "alignment": bench_alignment.run,
+    "demosaic": bench_demosaic.run,
     "masks": bench_masks.run,
     "view": bench_view.run,
     "capture": bench_capture.run,
