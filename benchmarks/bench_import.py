@@ -15,7 +15,7 @@ from measure import MIB, Measured, Row, Section
 from patch_stores import make_pair
 
 SIZE = (1280, 720)
-DIFFERENT, IMPORTED = 48, 100
+DIFFERENT, IMPORTED = 48, 200
 COMMAND = "from localblur.datasets.import_dataset import main; main()"
 
 

@@ -51,14 +51,15 @@ def read_mask_source(source: Path) -> npt.NDArray[Any]:
     """
     if source.suffix.lower() == ".npy":
         try:
-            found: npt.NDArray[Any] = np.load(source, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            with np.errstate(over="raise"):  # mapped: a header may claim more than the file, and the memory, has
+                found: npt.NDArray[Any] = np.load(source, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, ArithmeticError) as error:
             raise LocalblurError(
                 f"{source} is no plain array (pickled objects can run code and are not opened): convert it to PNG"
             ) from error
         if found.ndim != 2 or found.dtype not in (np.uint8, np.uint16, np.bool_):
             raise LocalblurError(f"{source} must hold (H, W) 8-bit or boolean values, got {found.dtype} {found.shape}")
-        return found.astype(np.uint8) if found.dtype == np.bool_ else found
+        return found.astype(np.uint8) if found.dtype == np.bool_ else np.array(found)
     return read_source(source)[..., 0] if is_entry(source) else read_plane(source)
 
 

@@ -114,6 +114,20 @@ def test_masks_of_reloblur_mark_by_any_value_and_may_lie_elsewhere(tmp_path):
         assert not pairs.has_mask("s02", 1)
 
 
+@pytest.mark.parametrize("shape", ["(100000, 100000)", "(9999999999999, 9999999999999)", "(20,)", "(0, 0)"])
+def test_arrays_of_masks_that_claim_another_size_are_told(tmp_path, shape):
+    reloblur(tmp_path / "in")
+    here = tmp_path / "lmd/test/s02"
+    here.mkdir(parents=True)
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}"
+    content = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117).encode() + b"\n" + bytes(20)
+    (here / "01.npy").write_bytes(content)
+    result = run("reloblur", tmp_path / "in", tmp_path / "y.h5", "--masks", tmp_path / "lmd")
+    assert result.exit_code == 3, result.output
+    assert any("s02/01: imported without its mask" in line for line in result.stderr.splitlines()), result.stderr
+    assert "test s02/01" in held(tmp_path / "y.h5")
+
+
 def test_lists_reach_nothing_outside_their_folder(tmp_path):
     put_pair(tmp_path / "secret/scene009/blur/blur_1.png", tmp_path / "secret/scene009/gt/gt_1.png")
     realblur(tmp_path / "in")
