@@ -1,4 +1,4 @@
-"""Changes of patches that need no pixels from the file: mirroring, saturation, noise of random strength.
+"""Changes of patches after they were read: mirroring, synthetic local blur, saturation, noise of random strength.
 
 What can be done while pixels are small integers (turning eight ways, channel order, exposure) the data set does itself.
 """
@@ -8,6 +8,9 @@ import torch
 from torch.utils.data import Dataset
 
 from localblur.datasets.augmentation import Augmentation
+from localblur.datasets.images import srgb_decode, srgb_encode, to_tensor
+from localblur.datasets.local_blur import LocalBlurSettings, random_local_blur
+from localblur.datasets.pair import binary_mask
 from localblur.training.data_settings import AugmentSettings
 
 _GRAY = (0.299, 0.587, 0.114)
@@ -37,6 +40,8 @@ class AugmentedPatches(Dataset[Patch]):
         random = np.random.default_rng((self.seed, number, _STREAM))
         if self.settings.turn == "mirror" and random.random() < 0.5:
             patch = {name: value.flip(-1) if value.ndim == 3 else value for name, value in patch.items()}
+        if self.settings.local_blur and random.random() < self.settings.local_blur:
+            patch = locally_blurred(patch, random, self.settings.local_blur_px)
         if self.settings.saturation is not None:
             factor = float(random.uniform(*self.settings.saturation))
             patch |= {name: saturated(patch[name], factor) for name in ("blurred", "sharp")}
@@ -45,6 +50,18 @@ class AugmentedPatches(Dataset[Patch]):
             noise = random.standard_normal(tuple(patch["blurred"].shape), dtype=np.float32)
             patch |= {"blurred": (patch["blurred"] + sigma * torch.from_numpy(noise)).clamp_(0, 1)}
         return patch
+
+
+def locally_blurred(patch: Patch, random: np.random.Generator, blur_px: tuple[float, float]) -> Patch:
+    """A synthetic patch made from the sharp picture of `patch`: parts of it move over it during an exposure."""
+    linear = srgb_decode(patch["sharp"].permute(1, 2, 0).numpy())
+    blurred, sharp, mask = random_local_blur(linear, random, LocalBlurSettings(blur_px=blur_px))
+    return {
+        "blurred": to_tensor(srgb_encode(blurred)),
+        "sharp": to_tensor(srgb_encode(sharp)),
+        "mask": torch.from_numpy(binary_mask(mask)[None].astype(np.float32)),
+        "has_mask": torch.tensor(True),
+    }
 
 
 def saturated(image: torch.Tensor, factor: float) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from localblur.common.settings import Settings
 
@@ -30,6 +30,9 @@ class AugmentSettings(Settings):
         saturation: factor of the colours' distance from gray, drawn evenly between the two.
         noise: Gaussian noise in the blurred picture whose standard deviation is this times |N(0, 1)|, coded values in
             [0, 1], as DeepDeblur's.
+        local_blur: share of patches that are replaced by synthetic ones: parts of their sharp picture move over it,
+            with exact masks. For pairs that are few, or without masks.
+        local_blur_px: how far the parts move.
     """
 
     turn: Literal["none", "mirror", "all"] = "all"
@@ -37,6 +40,15 @@ class AugmentSettings(Settings):
     exposure_stops: float = Field(default=0.0, ge=0, le=4)
     saturation: tuple[float, float] | None = None
     noise: float = Field(default=0.0, ge=0, le=0.5)
+    local_blur: float = Field(default=0.0, ge=0, le=1)
+    local_blur_px: tuple[float, float] = (3.0, 40.0)
+
+    @model_validator(mode="after")
+    def _check(self) -> "AugmentSettings":
+        for name, limits in (("saturation", self.saturation), ("local_blur_px", self.local_blur_px)):
+            if limits is not None and not 0 < limits[0] <= limits[1]:
+                raise ValueError(f"{name} must be a range of numbers above 0, got {limits[0]:g} to {limits[1]:g}")
+        return self
 
 
 class DataSettings(Settings):

@@ -65,6 +65,26 @@ def test_turning_eight_ways_is_left_to_the_data_set(turn, expected):
     assert while_reading(AugmentSettings(turn=turn)).turn is expected
 
 
+def test_synthetic_patches_are_sharp_outside_their_mask_and_replace_the_share_asked_for():
+    class Noise(Dataset):
+        def __getitem__(self, number):
+            sharp = torch.rand(3, 48, 48, generator=torch.Generator().manual_seed(number))
+            none = torch.zeros(1, 48, 48)
+            return {"blurred": sharp, "sharp": sharp, "mask": none, "has_mask": torch.tensor(False)}
+
+    settings = AugmentSettings(turn="none", local_blur=0.5, local_blur_px=(6.0, 12.0))
+    patches = [AugmentedPatches(Noise(), settings, seed=1)[number] for number in range(40)]
+    made = [patch for patch in patches if patch["has_mask"]]
+    assert 10 <= len(made) <= 30
+    for patch in made:
+        outside = (patch["mask"] == 0).expand(3, -1, -1)
+        # the faintest rim of an object, covered for less than half of the time, is outside
+        assert float((patch["blurred"] - patch["sharp"]).abs()[outside].mean()) < 0.01
+    moved = [patch for patch in made if patch["mask"].any()]
+    assert len(moved) > len(made) / 2
+    assert all(float((patch["blurred"] - patch["sharp"]).abs().max()) > 0.1 for patch in moved)
+
+
 def test_numbers_come_from_the_stage_they_belong_to():
     class Named(Dataset):
         def __init__(self, name):
