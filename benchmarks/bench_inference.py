@@ -1,85 +1,188 @@
-"""LBAG on a processor: as published (float32, NCHW, whole image) against how `deblur` runs it."""
+"""Networks on a processor: as published (float32, NCHW, whole image) against how `deblur` runs them."""
 
 import math
+import tempfile
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
-from measure import Row, Section, Variant, side_by_side
+from measure import Measured, Row, Section, Variant, side_by_side
 
-from localblur.datasets.images import to_tensor, to_unit
+from localblur.acquisition.rig import RigSimulator
+from localblur.acquisition.rig_settings import SceneSettings, resolve_rig
+from localblur.common.errors import LocalblurError
+from localblur.datasets.images import from_unit, read_image, read_plane, srgb_encode, to_tensor, to_unit, write_image
 from localblur.datasets.photographs import bundled_photographs
-from localblur.training.inference import prepare, restore
+from localblur.training.checkpoint import load_model
+from localblur.training.engine import Precision, TorchEngine, prepare
+from localblur.training.inference import BLEND_PX, restore_pixels
+from localblur.training.model_in_the_box import model_in_the_box
+from localblur.training.networks.base import RestorationNetwork
 from localblur.training.networks.table import NETWORKS
+from localblur.training.quantization import calibration_pictures, quantize
 from localblur.training.runtime import fastest_precision
+from localblur.training.selective import coarse_gate, restore_selected
+from localblur.training.skipping import SkipSettings
+from localblur.training.tiling import Tiling, apply_tiled
 
 CPU = torch.device("cpu")
 TILE_PX = 512
+FULL_SIZE = (2152, 1436)
+SCENE_SEED = 4
+"""Its motion covers an eighth of the picture."""
+TOUCHED = 0.05
+
+
+def random_network(name: str) -> RestorationNetwork:
+    """Randomly initialised, the same in every process."""
+    torch.manual_seed(0)
+    return NETWORKS[name]({"identity_start": False}).eval()
 
 
 def plain(name: str, height: int, width: int) -> Callable[[], Any]:
     """float32, NCHW, the whole image at once."""
-    torch.manual_seed(0)
-    module = NETWORKS[name]({"identity_start": False}).eval()
-    image = picture(height, width)
+    module, image = random_network(name), photograph(height, width)
 
     def run() -> Any:
         with torch.inference_mode():
-            return module(image).images[-1].clamp(0, 1).numpy()
+            return module(image).images[-1].clamp(0, 1).numpy() * 255
 
     return run
 
 
-def ours(name: str, height: int, width: int, tile: int | str = "none") -> Callable[[], Any]:
-    """channels_last, bf16 where the processor has it."""
-    torch.manual_seed(0)
-    module = prepare(NETWORKS[name]({"identity_start": False}), CPU)
-    image = picture(height, width)
-    return lambda: restore(module, image, tile=tile, precision="auto").numpy()
+def ours(name: str, height: int, width: int, precision: Precision, tile: int = 0) -> Callable[[], Any]:
+    """channels_last, in the number format asked for; in windows of `tile` pixels unless it is 0."""
+    engine, image = made(random_network(name), precision), photograph(height, width)
+    tiling = Tiling(tile=tile or max(height, width), margin=engine.margin_px, blend=BLEND_PX, multiple=4)
+    return lambda: apply_tiled(engine.run, image, tiling)[:, :3].clamp(0, 1).numpy() * 255
 
 
-def picture(height: int, width: int) -> torch.Tensor:
+def made(module: RestorationNetwork, precision: Precision) -> TorchEngine:
+    """An engine as `deblur` makes it."""
+    prepare(module, CPU)
+    return TorchEngine(quantize(module, calibration_pictures()) if precision == "int8" else module, precision)
+
+
+def photograph(height: int, width: int) -> torch.Tensor:
     """A photograph at the wanted size, (1, 3, height, width)."""
-    import cv2
+    picture = read_image(bundled_photographs("test", frame_filling=True)[0])
+    return to_tensor(to_unit(cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)))[None]
 
-    from localblur.datasets.images import read_image
 
-    photograph = read_image(bundled_photographs("test", frame_filling=True)[0])
-    return to_tensor(to_unit(cv2.resize(photograph, (width, height), interpolation=cv2.INTER_CUBIC)))[None]
+def simulate(folder: Path) -> None:
+    """A picture of the rig with moving objects, its sharp partner and the mask of what moved."""
+    width, height = FULL_SIZE
+    rig = resolve_rig(seed=SCENE_SEED, width=width, height=height)
+    scene = SceneSettings(seed=SCENE_SEED, textures="test", coverage=0.15, objects=3, pause=0)
+    truth = RigSimulator(rig, scene).shot(1).truth
+    gain = 0.9 / float(np.percentile(truth.clean_sharp, 99.5))
+    for name, light in (("blurred", truth.clean_blurred_on_sharp), ("sharp", truth.clean_sharp)):
+        write_image(folder / f"{name}.png", from_unit(srgb_encode(light * gain), 8))
+    write_image(folder / "mask.png", (255 * (truth.soft_extent > TOUCHED)).astype(np.uint8))
+
+
+def on_scene(folder: Path, way: Literal["dense", "gate", "truth"], precision: Precision) -> Callable[[], Any]:
+    """Restore the simulated picture: every pixel, where the network's coarse gate is open, or where the truth is.
+
+    The coarse pass is made in both of the latter.
+    """
+    engine = made(chosen_network(), precision)
+    pixels, mask = read_image(folder / "blurred.png"), read_plane(folder / "mask.png")
+    settings = SkipSettings()
+
+    def run() -> Any:
+        if way == "dense":
+            return restore_pixels(engine, pixels).pixels
+        coarse = coarse_gate(engine, pixels, settings.reduction)
+        if way == "truth":
+            coarse = cv2.resize(mask, coarse.shape[::-1], interpolation=cv2.INTER_AREA)
+        return restore_selected(engine, pixels, coarse, settings).pixels
+
+    return run
+
+
+def chosen_network() -> RestorationNetwork:
+    """The model in the box; before there is one, random weights."""
+    try:
+        return load_model(model_in_the_box())[0]
+    except LocalblurError:
+        return random_network("lbag-small")
 
 
 def run(rounds: int) -> Section:
-    """Both networks at the sizes their users have."""
-    number_format = fastest_precision(CPU)
+    """The networks at the sizes their users have, and what windows and skipping change."""
+    auto = fastest_precision(CPU)
     rows = []
-    for name, height, width in (("lbag", 512, 512), ("lbag-small", 720, 1280)):
+    for name, height, width, precision in (
+        ("lbag", 512, 512, "int8"),
+        ("lbag", 512, 512, auto),
+        ("lbag-small", 720, 1280, "int8"),
+        ("lbag-small", 720, 1280, auto),
+    ):
         fast, slow = side_by_side(
-            Variant(name=f"channels_last, {number_format}", prepare=ours, arguments=(name, height, width)),
+            Variant(name=f"channels_last, {precision}", prepare=ours, arguments=(name, height, width, precision)),
             Variant(name="NCHW, fp32", prepare=plain, arguments=(name, height, width)),
             rounds=rounds,
         )
-        decibel = psnr(fast.result, slow.result)
-        rows.append(
-            Row(what=f"{name}, {width}x{height}", ours=fast, other=slow, note=f"PSNR between: {decibel:.1f} dB")
-        )
+        note = f"PSNR between: {psnr(fast.result, slow.result):.1f} dB"
+        rows.append(Row(what=f"{name}, {width}x{height}", ours=fast, other=slow, note=note))
     tiled, whole = side_by_side(
-        Variant(name=f"windows of {TILE_PX} px", prepare=ours, arguments=("lbag-small", 1080, 1920, TILE_PX)),
-        Variant(name="whole image", prepare=ours, arguments=("lbag-small", 1080, 1920)),
+        Variant(name=f"windows of {TILE_PX} px", prepare=ours, arguments=("lbag-small", 1080, 1920, "fp32", TILE_PX)),
+        Variant(name="whole image", prepare=ours, arguments=("lbag-small", 1080, 1920, "fp32")),
         rounds=rounds,
     )
-    largest = float(np.abs(tiled.result - whole.result).max()) * 255
-    rows.append(
-        Row(what="lbag-small, 1920x1080", ours=tiled, other=whole, note=f"largest difference: {largest:.2f} of 255")
-    )
+    largest = float(np.abs(tiled.result - whole.result).max())
+    note = f"largest difference: {largest:.2f} of 255"
+    rows.append(Row(what="lbag-small, 1920x1080, fp32", ours=tiled, other=whole, note=note))
+    rows += skipping_rows(rounds, auto)
     return Section(
         title="Inference",
-        text="Randomly initialised networks on a photograph. Windows trade time (their margins) for memory.",
+        text="Randomly initialised networks on a photograph; skipping with the model in the box, where there is one, on"
+        " a picture of the simulated rig. int8 computes the residual blocks in bytes.",
         rows=rows,
     )
 
 
+def skipping_rows(rounds: int, precision: Precision) -> list[Row]:
+    """Skipping against restoring every pixel: with the network's own gate, and with a perfect one."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        simulate(folder)
+        ways = ("gate", "truth", "dense")
+        measured = dict(
+            zip(
+                ways,
+                side_by_side(
+                    *(Variant(name=way, prepare=on_scene, arguments=(folder, way, precision)) for way in ways),
+                    rounds=rounds,
+                ),
+                strict=True,
+            )
+        )
+        sharp, blurred = read_image(folder / "sharp.png"), read_image(folder / "blurred.png")
+        mask = read_plane(folder / "mask.png") > 127
+    dense = measured["dense"]
+    return [
+        _skipping_row(measured[way], dense, what, sharp, blurred, mask)
+        for way, what in (("gate", "skipping by the network's gate"), ("truth", "skipping by a perfect gate"))
+    ]
+
+
+def _skipping_row(ours: Measured, dense: Measured, what: str, sharp: Any, blurred: Any, mask: Any) -> Row:
+    loss = psnr(dense.result[mask], sharp[mask]) - psnr(ours.result[mask], sharp[mask])
+    untouched = float((ours.result == blurred).all(axis=2)[~mask].mean())
+    return Row(
+        what=f"{what}, {FULL_SIZE[0]}x{FULL_SIZE[1]}",
+        ours=ours,
+        other=dense,
+        note=f"{mask.mean():.1%} blurred; weighted PSNR: {loss:.3f} dB lost; {untouched:.1%} of the sharp kept",
+    )
+
+
 def psnr(image: Any, reference: Any) -> float:
-    """PSNR in dB of arrays in [0, 1]."""
+    """PSNR in dB of values from 0 to 255."""
     error = float(np.mean((image.astype(np.float64) - reference) ** 2))
-    return math.inf if error == 0 else -10 * math.log10(error)
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
