@@ -112,7 +112,7 @@ def find_object(image: ByteArray, settings: GrabCutSettings) -> ByteArray:
     _check_outline(small, object_mask, settings)
     if scale < 1:
         grown = cv2.resize(object_mask.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-        object_mask = np.asarray(cv2.GaussianBlur(grown, (0, 0), 0.5 / scale) > 0.5)
+        object_mask = np.asarray(cv2.GaussianBlur(grown, (0, 0), 1.0 / scale) > 0.5)
     return _softened(object_mask)
 
 
