@@ -11,6 +11,7 @@ References: Nah et al., CVPR 2017; Kupyn et al., CVPR 2018; Gulrajani et al., "I
 NeurIPS 2017.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -86,13 +87,10 @@ class Adversary:
                 loss = loss + self.settings.penalty_weight * gradient_penalty(self.critic, restored, sharp, shares)
         loss.backward()  # type: ignore[no-untyped-call]
         self.runtime.average_gradients(self.critic)
-        if bool(torch.isfinite(nn.utils.get_total_norm(_gradients(self.critic)))):
+        length = nn.utils.clip_grad_norm_(self.critic.parameters(), math.inf)  # changes nothing
+        if bool(torch.isfinite(length)):
             self.optimizer.step()
         return loss.detach()
-
-
-def _gradients(module: nn.Module) -> list[torch.Tensor]:
-    return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
 
 
 def critic_loss(on_restored: torch.Tensor, on_sharp: torch.Tensor, kind: str) -> torch.Tensor:

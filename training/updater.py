@@ -54,6 +54,7 @@ class Updater:
         torch.manual_seed(settings.seed)
         network = network_entry(settings.network.name)(settings.network.options)
         check_patches(settings, network)
+        check_shares(settings, runtime.ranks)
         if fresh and settings.initial_weights is not None:
             start_from(network, settings.network.name, settings.initial_weights)
         module: nn.Module = network
@@ -180,4 +181,15 @@ def check_patches(settings: TrainingSettings, network: RestorationNetwork) -> No
         if not network.pads_itself and size % network.size_multiple:
             raise LocalblurError(
                 f"{name} is {size}; {settings.network.name} needs a multiple of {network.size_multiple}"
+            )
+
+
+def check_shares(settings: TrainingSettings, ranks: int) -> None:
+    """Refuse batches that processes, and the parts they work them off in, cannot share evenly."""
+    parts = ranks * settings.accumulate
+    for stage in settings.data.all_stages():
+        if stage.batch % parts:
+            raise LocalblurError(
+                f"a batch of {stage.batch} cannot be shared evenly by {ranks} processes in {settings.accumulate} parts"
+                f" each; use a multiple of {parts}"
             )

@@ -3,13 +3,16 @@
 import sys
 
 import pytest
-from striped_data import assert_equal_bits
+from striped_data import assert_equal_bits, tiny_settings
 from two_processes import run_in_two, whole_and_interrupted
 
+from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import load_state
 from localblur.training.loop import STATE_NAME
 from localblur.training.run_log import read_log
+from localblur.training.updater import check_shares
 
+FOUR = {"patch_px": 48, "batch": 4}
 CRITIC = {"adversarial": {"kind": "wgan-gp", "critic": "patch", "weight": 0.01}}
 
 
@@ -18,14 +21,21 @@ CRITIC = {"adversarial": {"kind": "wgan-gp", "critic": "patch", "weight": 0.01}}
     ("changes", "workers"),
     [
         ({"precision": "bf16", "objective": CRITIC, "steps": 3}, 0),
-        pytest.param({"precision": "bf16", "steps": 24}, 1, marks=pytest.mark.slow),
+        pytest.param({"precision": "bf16", "steps": 24, "accumulate": 2, "data": FOUR}, 1, marks=pytest.mark.slow),
     ],
     ids=["critic", "loader processes"],
 )
 def test_two_processes_resume_to_the_same_bits(tmp_path, changes, workers):
-    run_in_two(whole_and_interrupted, tmp_path, changes, workers, 2)
+    run_in_two(whole_and_interrupted, tmp_path, changes, workers, 3)
     whole, parts = (load_state(tmp_path / name / STATE_NAME) for name in ("whole", "parts"))
     assert_equal_bits(whole, parts)
     assert len(whole["random"]) == 2
     steps = [record["step"] for record in read_log(tmp_path / "parts") if record["kind"] == "validation"]
     assert steps == sorted(set(steps))
+
+
+def test_a_batch_that_processes_cannot_share_is_refused():
+    settings = tiny_settings(data={"patch_px": 48, "batch": 6}, accumulate=2)
+    check_shares(settings, 3)
+    with pytest.raises(LocalblurError, match="a batch of 6 cannot be shared evenly by 2 processes in 2 parts"):
+        check_shares(settings, 2)

@@ -87,9 +87,11 @@ def test_the_objective_of_nafnet_equals_its_published_code(case, golden):
 
 def test_only_the_finest_scale_is_compared_when_asked(case):
     settings = ObjectiveSettings(ssim_weight=0, fft_weight=0, shift_invariant=False, scales="finest")
-    assert float(valued(case, settings, gates=[]).total) == pytest.approx(
-        float(losses.l1(case.images[-1], case.sharp).mean())
-    )
+    images = [image.clone().requires_grad_() for image in case.images]
+    value = valued(case, settings, images, gates=[])
+    assert float(value.total.detach()) == pytest.approx(float(losses.l1(case.images[-1], case.sharp).mean()))
+    value.total.backward()
+    assert [float(image.grad.abs().max()) > 0 for image in images] == [False, False, True]
 
 
 def test_coarse_targets_are_made_in_three_ways(case):
