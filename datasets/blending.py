@@ -1,6 +1,5 @@
 """Averaging successive frames as a sensor would: in linear light, with memory that does not grow with their number."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,8 +12,6 @@ from localblur.datasets.camera_response import CODES, WIDE_TABLES, CameraRespons
 
 STRIP_VALUES = 120_000
 """Values worked on at once: they stay in the processor's cache, which saves much of the time of a large frame."""
-BATCH = 2
-"""More frames at a time would save more of that, but crowd each other out of the cache while they wait."""
 IDENTITY = np.arange(CODES, dtype=np.float32)
 """The table that leaves codes as they are."""
 CLIPPED = (np.arange(CODES) >= 254).astype(np.float32)
@@ -25,8 +22,8 @@ class FrameSum:
     """A running sum of frames whose codes are looked up in a table.
 
     Two frames are looked up at a time in a table of the sums of all pairs of codes, which halves the look-ups, and the
-    sum is read and written once for `BATCH` frames. Until then frames wait, by reference: a frame must not be changed
-    once it is added.
+    sum is read and written half as often. The first of two waits, by reference: a frame must not be changed once it is
+    added.
 
     Args:
         table: (256,) float32, value of every code.
@@ -40,61 +37,71 @@ class FrameSum:
 
     def add(self, frame: Frame) -> None:
         """Add one frame, (H, W, 3) uint8, all of one size."""
-        self._total_like(frame.shape)
+        if self._waiting and frame.shape != self._waiting[0].shape:
+            raise _unlike(frame.shape, self._waiting[0].shape)
         self.weight += 1
         self._waiting.append(frame)
-        if len(self._waiting) == BATCH:
+        if len(self._waiting) == 2:
             self._take_waiting()
 
     def add_mean(self, mean: FloatArray, weight: float) -> None:
         """Add `weight` times values that are no codes any more, (H, W, 3)."""
-        total = self._total_like(mean.shape)
+        if self._total is None:
+            self._total = np.zeros(mean.shape, np.float32)
+        total = self._checked(mean.shape)
         cv2.scaleAdd(mean, weight, total, dst=total)
         self.weight += weight
 
-    def tiles(self) -> Iterator[tuple[slice, FloatArray]]:
-        """The sum in strips of rows, from the top: (rows, view of the sum)."""
+    def total(self) -> FloatArray:
+        """The sum so far, float32 (H, W, 3); it changes with the next `add`."""
+        self._take_waiting()
         if self._total is None:
             raise LocalblurError("nothing was exposed: add at least one frame")
-        self._take_waiting()
-        for rows in _strips(self._total.shape):
-            yield rows, self._total[rows]
+        return self._total
 
     def mean(self) -> FloatArray:
         """The mean, float32 (H, W, 3)."""
-        return np.concatenate([tile * np.float32(1 / self.weight) for _, tile in self.tiles()])
+        return self.total() * np.float32(1 / self.weight)
 
-    def _total_like(self, shape: tuple[int, ...]) -> FloatArray:
+    def _checked(self, shape: tuple[int, ...]) -> FloatArray:
         if self._total is None:
-            self._total = np.zeros(shape, np.float32)
+            self._total = np.empty(shape, np.float32)
         if shape != self._total.shape:
-            raise LocalblurError(f"a frame of {shape} cannot be averaged with frames of {self._total.shape}")
+            raise _unlike(shape, self._total.shape)
         return self._total
 
     def _take_waiting(self) -> None:
         frames, self._waiting = self._waiting, []
         if not frames:
             return
-        total = self._total_like(frames[0].shape)
-        total, *flat = (array.reshape(len(array), -1) for array in (total, *frames))
+        begins = self._total is None
+        whole = self._checked(frames[0].shape)
+        total, *flat = (array.reshape(len(array), -1) for array in (whole, *frames))
         strips = _strips(frames[0].shape)
         values = np.empty((strips[0].stop, total.shape[1]), np.float32)
         codes = np.empty((*values.shape, 2), np.uint8)
-        pairs = pair_table(self.table.tobytes())
         for rows in strips:
             tile = total[rows]
             height = len(tile)
-            for one, other in zip(flat[0::2], flat[1::2], strict=False):
-                if WIDE_TABLES:
-                    cv2.merge((one[rows], other[rows]), dst=codes[:height])
-                    cv2.LUT(codes[:height].view(np.uint16)[..., 0], pairs, dst=values[:height])
-                else:  # the same sums in the same order
-                    cv2.LUT(one[rows], self.table, dst=values[:height])
-                    cv2.add(values[:height], cv2.LUT(other[rows], self.table), dst=values[:height])
-                cv2.add(tile, values[:height], dst=tile)
-            if len(flat) % 2:
-                cv2.LUT(flat[-1][rows], self.table, dst=values[:height])
-                cv2.add(tile, values[:height], dst=tile)
+            found = tile if begins else values[:height]
+            self._look_up([frame[rows] for frame in flat], codes[:height], found)
+            if not begins:
+                cv2.add(tile, found, dst=tile)
+
+    def _look_up(self, frames: list[Frame], codes: Frame, into: FloatArray) -> None:
+        """The sum of the values of one or two strips."""
+        if len(frames) == 1:
+            cv2.LUT(frames[0], self.table, dst=into)
+        elif WIDE_TABLES:
+            cv2.merge((frames[0], frames[1]), dst=codes)
+            cv2.LUT(codes.view(np.uint16)[..., 0], pair_table(self.table.tobytes()), dst=into)
+        else:  # the same sum
+            cv2.LUT(frames[0], self.table, dst=into)
+            cv2.add(into, cv2.LUT(frames[1], self.table), dst=into)
+
+
+def _unlike(shape: tuple[int, ...], others: tuple[int, ...]) -> LocalblurError:
+    return LocalblurError(f"a frame of {shape} cannot be averaged with frames of {others}")
 
 
 def _strips(shape: tuple[int, ...]) -> list[slice]:
@@ -178,15 +185,17 @@ class Exposure:
 
     def blurred(self) -> Frame:
         """The picture of the whole exposure, coded like the frames, (H, W, 3) uint8."""
-        share = 1 / max(self._light.weight, 1e-9)
-        return np.concatenate([self.response.encode(tile, share) for _, tile in self._light.tiles()])
+        total = self._light.total()
+        blurred = np.empty(total.shape, np.uint8)
+        for rows in _strips(total.shape):
+            self.response.encode(total[rows], 1 / self._light.weight, blurred[rows])
+        return blurred
 
     def blurred_codes(self) -> Frame:
         """The mean of the codes themselves, (H, W, 3) uint8."""
         if self._coded is None:
             raise LocalblurError("codes were not averaged: give coded=True")
-        share = np.float32(1 / self._coded.weight)
-        return np.concatenate([np.rint(tile * share).astype(np.uint8) for _, tile in self._coded.tiles()])
+        return np.asarray(np.rint(self._coded.mean()), np.uint8)
 
     def clipped_share(self) -> FloatArray:
         """Share of the exposure for which each value was clipped, in [0, 1], float32 (H, W, 3)."""

@@ -41,12 +41,22 @@ class CameraResponse:
         """Codes to linear light."""
         return np.asarray(cv2.LUT(frame, self.to_linear), np.float32)
 
-    def encode(self, linear: FloatArray, scale: float = 1.0) -> Frame:
-        """Linear light, times `scale`, in [0, 1] to codes, to the nearest within half a code and a thousandth."""
-        roots = cv2.sqrt(np.maximum(linear, 0))
-        # converting to 16 bits rounds, and clips what is above 1
-        index = cv2.multiply(roots, float(np.sqrt(scale)) * _SCALE, dtype=cv2.CV_16U)
-        return np.asarray(cv2.LUT(index, self.from_root) if WIDE_TABLES else self.from_root[index], np.uint8)
+    def encode(self, linear: FloatArray, scale: float = 1.0, into: Frame | None = None) -> Frame:
+        """Linear light, times `scale`, to codes, to the nearest within half a code and a thousandth.
+
+        Args:
+            linear: not negative; above 1 is clipped.
+            scale: what it is multiplied with.
+            into: where to put the codes; None: a new array.
+        """
+        # converting to 16 bits rounds and clips
+        index = cv2.multiply(cv2.sqrt(linear), float(np.sqrt(scale)) * _SCALE, dtype=cv2.CV_16U)
+        codes = np.empty(linear.shape, np.uint8) if into is None else into
+        if WIDE_TABLES:
+            cv2.LUT(index, self.from_root, dst=codes)
+        else:
+            codes[...] = self.from_root[index]
+        return codes
 
 
 def _tabulate(decode: Callable[[Any], Any], encode: Callable[[Any], Any]) -> CameraResponse:

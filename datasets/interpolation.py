@@ -26,6 +26,7 @@ _FIXED_POINT_STEPS = 3
 _DOUBT_LEVELS = 4.0
 _HIDDEN_LEVELS = 12.0
 _DISAGREEMENT_PX = 0.5
+_RAMP = 0.25
 _SURE_PX, _SURE_SHARE, _LONGEST_REACH_PX = 0.4, 0.03, 48.0
 
 
@@ -75,7 +76,7 @@ def bridge(
     """
     flow = flow_pair(before, after)
     speed = _fast_speed(flow, settings.from_px)
-    box = _box_around(speed > settings.from_px)
+    box = _box_around(speed > (1 - _RAMP) * settings.from_px)
     if box is None:
         return Bridge()
     rows, columns = box
@@ -234,9 +235,13 @@ def _box_around(fast: npt.NDArray[np.bool_]) -> tuple[slice, slice] | None:
 
 
 def _fast_share(speed: FloatArray, from_px: float) -> FloatArray:
-    """Weight of the in-betweens at every pixel: 1 where motion is fast, falling to 0 over a few pixels around it."""
-    reach = np.asarray(cv2.dilate((speed > from_px).astype(np.uint8), np.ones((9, 9), np.uint8)), np.float32)
-    return np.asarray(cv2.blur(reach, (5, 5)), np.float32)
+    """Weight of the in-betweens at every pixel: 0 where motion is slow, 1 where it and all around are fast.
+
+    A ramp and no step: pixels about as fast as `from_px` would change sides from frame to frame, and errors of both
+    ways, which cancel over an exposure, would not.
+    """
+    rise = np.clip((speed / max(from_px, 1e-3) - (1 - _RAMP)) / (2 * _RAMP), 0, 1).astype(np.float32)
+    return np.asarray(cv2.blur(cv2.dilate(rise, np.ones((9, 9), np.uint8)), (5, 5)), np.float32)
 
 
 def _mix(frame: Frame, between: Frame, fast: FloatArray) -> Frame:

@@ -234,6 +234,12 @@ def _usual_changes(changes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return usual
 
 
+def faults_of(found: Survey) -> str:
+    """Repeated and missing frames in words, each beginning with a comma; empty if there are none."""
+    faults = ((found.repeated, "repeated frames"), (found.missing, "gaps in time"))
+    return "".join(f", {number} {what}" for number, what in faults if number)
+
+
 def survey_to_plain(found: Survey) -> dict[str, Any]:
     """Plain JSON values; `survey_from_plain` turns them back."""
     shots = [[s.start, s.stop, s.height, s.width, list(s.breaks)] for s in found.shots]

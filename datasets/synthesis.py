@@ -11,7 +11,7 @@ from localblur.common.files import ensure_space, read_json, write_json
 from localblur.common.parallel import run_tasks
 from localblur.datasets.camera_response import camera_response
 from localblur.datasets.contact_sheet import write_sheet
-from localblur.datasets.scene_cuts import Survey, survey_from_plain, survey_to_plain
+from localblur.datasets.scene_cuts import Survey, faults_of, survey_from_plain, survey_to_plain
 from localblur.datasets.store import StoreHeader, files_identity
 from localblur.datasets.synthesis_output import PAIRS_SUFFIXES, Output, PairsOutput, TreeOutput, count_stored
 from localblur.datasets.synthesis_plan import Plan, plan_synthesis, survey_videos
@@ -33,6 +33,7 @@ class Synthesis:
         pairs, scenes: in the output.
         dropped: windows left out, as (scene, name, why).
         problems: what could not be used, in words.
+        notes: what else is worth knowing, in words.
         sheets: contact sheets written.
         frames, seconds: read by this run, and how long blending took.
     """
@@ -41,6 +42,7 @@ class Synthesis:
     scenes: int = 0
     dropped: list[tuple[str, str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     sheets: list[Path] = field(default_factory=list)
     frames: int = 0
     seconds: float = 0.0
@@ -84,6 +86,7 @@ def synthesize(
     with place:
         plan = plan_synthesis(sources, _surveys(sources, settings, place, executor), settings)
         result.problems += plan.problems
+        result.notes += [f"{video.source}{faults}" for video in plan.videos if (faults := faults_of(video.found))]
         tasks = _tasks(plan, place, settings, preview)
         _check_space(tasks, place)
         _run(tasks, place, result, executor)
@@ -198,7 +201,7 @@ def _sheet(output: Path, number: int, place: Output, result: Synthesis, plan: Pl
         text = f"{window.scene} {window.name}: frames {window.start} to {window.stop - 1}, sharp {window.middle}"
         rows.append((strip, f"{text}   DROPPED: {reason}" if reason else text, reason is not None))
     dropped = sum(1 for row in rows if row[2])
-    title = f"{video.source.name}: {len(rows)} windows, {dropped} dropped, {len(video.found.shots)} shots"
+    title = f"{video.source.name}: windows {len(rows)}, dropped {dropped}, shots {len(video.found.shots)}"
     path = output.with_name(output.name + ".preview") / f"{video.title}.png"
     if write_sheet(path, title, rows):
         result.sheets.append(path)

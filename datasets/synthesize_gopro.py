@@ -21,9 +21,10 @@ from localblur.common.parallel import open_executor
 from localblur.common.settings import load_settings
 from localblur.datasets.camera_response import CAMERA_RESPONSES
 from localblur.datasets.noise import parse_noise
+from localblur.datasets.scene_cuts import faults_of
 from localblur.datasets.splits import DEFAULT_SPLIT
 from localblur.datasets.synthesis import Synthesis, preview_synthesis, synthesize
-from localblur.datasets.synthesis_plan import Plan, PlannedVideo
+from localblur.datasets.synthesis_plan import Plan
 from localblur.datasets.synthesis_settings import SynthesisSettings
 
 PLAIN_FLAGS = (
@@ -168,13 +169,8 @@ def _flag_overrides(ctx: click.Context) -> list[str]:
 def _show_plan(plan: Plan) -> None:
     for video in plan.videos:
         shots = len({window.scene for window in video.windows})
-        click.echo(f"{video.source}: {len(video.windows)} pairs from {shots} shots{_faults(video)}")
+        click.echo(f"{video.source}: {len(video.windows)} pairs from {shots} shots{faults_of(video.found)}")
     _left_out(plan.problems)
-
-
-def _faults(video: PlannedVideo) -> str:
-    faults = ((video.found.repeated, "repeated frames"), (video.found.missing, "gaps in time"))
-    return "".join(f", {number} {what}" for number, what in faults if number)
 
 
 def _report(output: Path, done: Synthesis) -> None:
@@ -182,6 +178,8 @@ def _report(output: Path, done: Synthesis) -> None:
     click.echo(f"{output}: {done.pairs} pairs in {done.scenes} scenes{speed}")
     for reason, count in Counter(why.partition(":")[0] for _, _, why in done.dropped).items():
         click.echo(f"{count} {reason} windows left out")
+    for note in done.notes:
+        click.echo(f"note: {note}")
     for sheet in done.sheets:
         click.echo(f"preview: {sheet}")
     _left_out(done.problems)

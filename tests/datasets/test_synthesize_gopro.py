@@ -294,3 +294,58 @@ def test_repeated_frames_are_told_and_may_be_dropped(tmp_path, write_video, movi
     with PairsFile(tmp_path / "x.h5") as pairs:
         assert pairs.scenes[0].count == 2
         assert np.abs(pairs.read("clip", 1).sharp.astype(int) - frames[13]).max() == 0  # the tenth that is not repeated
+
+
+def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(tmp_path, clip, monkeypatch):
+    write, written = video_work.write_part, []
+
+    def full(*arguments):
+        if len(written) == 2:
+            raise OSError(28, "No space left on device", str(tmp_path / "x.h5.parts"))
+        written.append(write(*arguments))
+
+    monkeypatch.setattr(video_work, "write_part", full)
+    result = run(clip, "-o", tmp_path / "x.h5", "--frames", "5")
+    assert result.exit_code == 1
+    assert "the disk is full" in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "x.h5").exists()
+    monkeypatch.setattr(video_work, "write_part", write)
+    assert run(clip, "-o", tmp_path / "x.h5", "--frames", "5").exit_code == 0
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        assert sum(scene.count for scene in pairs.scenes) == 7
+
+
+def test_a_damaged_source_is_used_up_to_the_damage_and_told(tmp_path, moving_frames):
+    for index, frame in enumerate(moving_frames(17)):
+        write_image(tmp_path / "frames" / f"{index:02d}.png", frame)
+    damaged = tmp_path / "frames" / "12.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    result = run(tmp_path / "frames", "-o", tmp_path / "x.h5", "--frames", "5")
+    assert result.exit_code == 3
+    assert "12.png" in result.stderr
+    assert "what comes before is used" in result.stderr
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        assert pairs.scenes[0].count == 2
+
+
+def test_frames_lost_by_damage_are_told_and_not_blended_across(tmp_path, write_video, moving_frames):
+    path = write_video(tmp_path / "clip.mkv", moving_frames(30))
+    content = bytearray(path.read_bytes())
+    middle = len(content) * 2 // 3
+    content[middle : middle + 5000] = bytes(5000)
+    path.write_bytes(content)
+    result = run(path, "-o", tmp_path / "x.h5", "--frames", "5")
+    assert result.exit_code in (0, 3)  # some decoders stop there, others go on behind the gap
+    assert "damaged after frame" in result.stderr or "1 gaps in time" in result.stdout
+
+
+def test_a_change_of_frame_size_ends_a_scene(tmp_path, moving_frames):
+    frames = [*moving_frames(6), *moving_frames(6, size=(96, 192))]
+    for index, frame in enumerate(frames):
+        write_image(tmp_path / "frames" / f"{index}.png", frame)
+    assert run(tmp_path / "frames", "-o", tmp_path / "x.h5", "--frames", "5").exit_code == 0
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        assert [(scene.name, scene.width, scene.count) for scene in pairs.scenes] == [
+            ("frames_shot1", 160, 1),
+            ("frames_shot2", 192, 1),
+        ]
