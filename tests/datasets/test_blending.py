@@ -1,5 +1,7 @@
 """Averaging frames in linear light."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,20 @@ def test_the_share_of_time_that_a_value_was_clipped_is_noted():
     for level in (255, 254, 253, 0):
         exposure.add(np.full((4, 4, 3), level, np.uint8))
     assert np.unique(exposure.clipped_share()).tolist() == [0.5]
+
+
+def test_memory_does_not_grow_with_the_number_of_frames(rng):
+    frame = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    peaks = []
+    for count in (11, 111):
+        tracemalloc.start()
+        exposure = Exposure(SRGB, presmooth_px=0.7, coded=True)
+        for _ in range(count):
+            exposure.add(frame.copy())
+        exposure.blurred()
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_halves_of_intervals_replace_half_a_frame_each():
