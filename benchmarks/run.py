@@ -15,7 +15,9 @@ import bench_alignment
 import bench_capture
 import bench_capture_rate
 import bench_demosaic
+import bench_import
 import bench_inference
+import bench_loader
 import bench_masks
 import bench_patches
 import bench_view
@@ -28,6 +30,8 @@ from localblur.common.files import write_text
 SECTIONS: dict[str, Callable[[int], Section]] = {
     "inference": bench_inference.run,
     "patches": bench_patches.run,
+    "loader": bench_loader.run,
+    "import": bench_import.run,
     "alignment": bench_alignment.run,
     "demosaic": bench_demosaic.run,
     "masks": bench_masks.run,

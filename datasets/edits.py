@@ -15,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -103,6 +104,8 @@ def read_edits(path: Path) -> EditsJournal | None:
     """
     file = edits_path(path)
     try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise LocalblurError(f"{file} is no regular file; move it away")
         content = file.read_bytes()
     except FileNotFoundError:
         return None

@@ -146,7 +146,10 @@ def statistics_lines(statistics: PairsStatistics) -> list[str]:
         by = ", ".join(f"{n} by {who}" for who, n in found.decided_by.items())
         lines += ["", f"  {split}: {found.pairs} pairs in {found.scenes} scenes"]
         lines += [f"    verdicts      {verdicts} ({by})"]
-        lines += [f"    masks         {found.masked} of {found.pairs}, {found.mended} mended by hand, {found.doubtful} doubtful"]
+        lines += [
+            f"    masks         {found.masked} of {found.pairs}, {found.mended} mended by hand, "
+            f"{found.doubtful} doubtful"
+        ]
         lines += _area_lines(found.blurred_area)
         head = f"    {'measure':<22}{'mean':>10}{'median':>10}{'p5':>10}{'p95':>10}{'pairs':>8}"
         lines += [head] if found.measures else ["    no quality measures are stored"]

@@ -6,6 +6,7 @@ being built from them. Parts are written by any process, atomically; one writer 
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 import zipfile
@@ -21,6 +22,8 @@ from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path, read_json, write_json
 from localblur.datasets.hdf5 import writing
 from localblur.datasets.pair import Pair, PairInfo, Verdict
+
+logger = logging.getLogger(__name__)
 
 PART_FORMAT = "localblur-part"
 PART_VERSION = 1
@@ -128,6 +131,20 @@ def begin_run(folder: Path, header: dict[str, Any]) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_json(folder / HEADER, header)
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the folder of a run whose file is complete. It loses its name first: a kill leaves nothing half removed
+    that the next run would take for work to go on with, or find in its way."""
+    gone = folder.with_name(f".{folder.name}.done")
+    shutil.rmtree(gone, ignore_errors=True)
+    try:
+        folder.replace(gone)
+    except OSError:  # Windows, where somebody looks into the folder
+        gone = folder
+    shutil.rmtree(gone, ignore_errors=True)
+    if gone.exists():
+        logger.warning("could not remove %s; it is no longer needed", gone)
 
 
 def files_identity(root: Path, files: Iterable[Path]) -> str:

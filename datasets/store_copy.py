@@ -32,7 +32,15 @@ from localblur.datasets.store_layout import (
     write_header,
 )
 from localblur.datasets.store_reader import PairsFile
-from localblur.datasets.store_schema import NAME_BYTES, PAIR_ROW, REASONS_BYTES, StoreHeader, check_name, text
+from localblur.datasets.store_schema import (
+    NAME_BYTES,
+    PAIR_ROW,
+    REASONS_BYTES,
+    StoreHeader,
+    check_name,
+    encode_quality,
+    text,
+)
 from localblur.datasets.store_tables import MENDED
 
 PAIRS_AT_ONCE = 16
@@ -105,6 +113,7 @@ def current_row(pairs: PairsFile, scene: str, index: int) -> npt.NDArray[Any]:
     row["decided_by"] = _fitting(info, "decided_by", info.decided_by, NAME_BYTES)
     if edit.mask is not None:
         row["masked"], row["mask_crc32"] = MENDED, edit.mask.crc32
+        row["quality"] = encode_quality(info.quality).encode()
     return row
 
 

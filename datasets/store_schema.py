@@ -1,7 +1,7 @@
 """The pairs file, schema version 1: names, types and limits of everything in it, and the values derived from pixels.
 
     /                     attrs: format, schema_version, encoding, bit_depth, created, creator, source, licence,
-                          settings (JSON), mask_settings (JSON, absent until `mask-dataset` ran),
+                          settings (JSON), mask_settings (JSON, absent until masks of scenes were made or taken over),
                           edits_folded (JSON, absent until `fold-edits` ran: which journal, how many of its lines)
     /scenes/<scene>       attrs: split; one image size per scene
       blurred, sharp      (N, H, W, 3) u1 or u2, chunks (1, c, c, 3), c as in `compression.CHUNK_PX`

@@ -305,9 +305,7 @@ class PairsWriter:
             shutil.rmtree(self.parts, ignore_errors=True)
             raise LocalblurError(f"no pair was finished, so {self.path} was not written")
         publish(self._building, self.path)
-        shutil.rmtree(self.parts, ignore_errors=True)
-        if self.parts.exists():
-            logger.warning("could not remove %s; it is no longer needed", self.parts)
+        parts_files.remove_run(self.parts)
 
 
 def _refuse_second_writer(building: Path) -> None:

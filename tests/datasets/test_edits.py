@@ -42,6 +42,12 @@ def writer(path, user="kim"):
         return EditsWriter(path, pairs.identity, user, pairs.folded_edits)
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no endless file here")
+def test_journal_that_is_no_file_is_not_read_without_end(path):
+    edits_path(path).symlink_to("/dev/zero")
+    assert "no regular file" in complaint_about(path)
+
+
 def complaint_about(path):
     with pytest.raises(LocalblurError) as caught:
         PairsFile(path)

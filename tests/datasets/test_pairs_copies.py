@@ -233,3 +233,16 @@ def test_a_scene_that_two_splits_share_is_told(tmp_path, make_pair, make_file):
     assert result.exit_code == 0
     assert result.stderr.splitlines()[-1].startswith("warning: scenes s1 (train) and s2 (test) look like one scene (0")
     assert result.stderr.count("warning") == 1
+
+
+def test_a_mended_mask_loses_its_confidence_in_copies(tmp_path, make_pair, make_file, rng):
+    members = [make_pair("street", f"{n}", size=SIZE, quality={"mask_confidence": 0.4, "gain": 1.0}) for n in range(2)]
+    path = make_file(tmp_path / "a.h5", {"train": members})
+    with PairsFile(path) as pairs, EditsWriter(path, pairs.identity, "kim", pairs.folded_edits) as edits:
+        edits.set_mask("street", "0", rng.integers(0, 256, SIZE, dtype=np.uint8))
+    assert run("repack", path, "-o", tmp_path / "x.h5", "--compression", "none").exit_code == 0
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        assert [sorted(pairs.pair_info("street", n).quality) for n in range(2)] == [
+            ["gain"],
+            ["gain", "mask_confidence"],
+        ]

@@ -77,8 +77,7 @@ def into_folder(path, dice):
 def link(path, dice):
     """A link to itself, to nothing, or out of the tree."""
     path.unlink()
-    endless = [] if path.suffix == ".jsonl" else ["/dev/zero"]
-    path.symlink_to(dice.choice([path, path.with_name("gone"), "/etc/passwd", "../../secret.png", "/", *endless]))
+    path.symlink_to(dice.choice([path, path.with_name("gone"), "/etc/passwd", "../../secret.png", "/", "/dev/zero"]))
 
 
 def hostile(path, dice):
