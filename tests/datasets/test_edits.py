@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -42,7 +43,7 @@ def writer(path, user="kim"):
         return EditsWriter(path, pairs.identity, user, pairs.folded_edits)
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no endless file here")
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no endless file here")
 def test_journal_that_is_no_file_is_not_read_without_end(path):
     edits_path(path).symlink_to("/dev/zero")
     assert "no regular file" in complaint_about(path)
