@@ -76,7 +76,8 @@ class FrameSum:
             return
         begins = self._total is None
         whole = self._checked(frames[0].shape)
-        total, *flat = (array.reshape(len(array), -1) for array in (whole, *frames))
+        total = whole.reshape(len(whole), -1)
+        flat = [frame.reshape(len(frame), -1) for frame in frames]
         strips = _strips(frames[0].shape)
         values = np.empty((strips[0].stop, total.shape[1]), np.float32)
         codes = np.empty((*values.shape, 2), np.uint8)

@@ -17,7 +17,7 @@ from localblur.datasets.synthesis_output import PAIRS_SUFFIXES, Output, PairsOut
 from localblur.datasets.synthesis_plan import Plan, plan_synthesis, survey_videos
 from localblur.datasets.synthesis_settings import SynthesisSettings
 from localblur.datasets.video_work import VideoTask, earlier_dropped, process_video
-from localblur.datasets.work_tally import TallyWatcher
+from localblur.datasets.work_tally import STOP, TallyWatcher
 
 SURVEYS = "surveys.json"
 VIDEOS_AHEAD = 16
@@ -171,13 +171,19 @@ def _run(tasks: Sequence[VideoTask], place: Output, result: Synthesis, executor:
         task.tally.unlink(missing_ok=True)
     total = sum(task.frames for task in tasks)
     names = {task.tally: task.video.source.name for task in tasks}
+    stop = place.state / STOP
+    stop.unlink(missing_ok=True)
     with TallyWatcher(names, total, "blending", "frame") as watcher:
-        for task, outcome in run_tasks(process_video, tasks, executor, ahead=VIDEOS_AHEAD):
-            if isinstance(outcome, Exception):
-                raise outcome
-            place.take(task)
-            result.dropped += outcome.dropped
-            result.problems += [outcome.problem] if outcome.problem else []
+        try:
+            for task, outcome in run_tasks(process_video, tasks, executor, ahead=VIDEOS_AHEAD):
+                if isinstance(outcome, Exception):
+                    raise outcome
+                place.take(task)
+                result.dropped += outcome.dropped
+                result.problems += [outcome.problem] if outcome.problem else []
+        except BaseException:
+            stop.touch()
+            raise
     result.frames, result.seconds = watcher.count, watcher.seconds
 
 

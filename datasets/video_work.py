@@ -99,6 +99,9 @@ def process_video(task: VideoTask) -> Outcome:
                 break
             if blended is None:
                 tally.step()
+                if tally.stopped:
+                    problem = f"{task.video.source} was not finished"
+                    break
                 continue
             pair = blended.pair
             if task.preview and (pair.info.name in shown or (blended.dropped and len(dropped) < ROWS_OF_EACH_KIND)):

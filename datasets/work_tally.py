@@ -15,12 +15,22 @@ WRITE_INTERVAL_S = 0.5
 READ_INTERVAL_S = 0.5
 
 
+STOP = "stop"
+"""A file of this name beside the tallies asks all tasks to stop: a pool waits for those it has begun."""
+
+
 class Tally:
-    """Counts in a file, at most twice a second; a context manager."""
+    """Counts in a file, at most twice a second; a context manager.
+
+    Attributes:
+        count: so far.
+        stopped: whether the task was asked to stop.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.count = 0
+        self.stopped = False
         self._written = time.monotonic()
 
     def __enter__(self) -> "Tally":
@@ -37,6 +47,7 @@ class Tally:
 
     def _write(self) -> None:
         self._written = time.monotonic()
+        self.stopped = self.path.with_name(STOP).exists()
         try:
             self.path.write_text(str(self.count), encoding="ascii")
         except OSError:

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import open_executor
-from localblur.datasets import synthesis_plan, video_work
+from localblur.datasets import synthesis_plan, video_work, work_tally
 from localblur.datasets.images import read_image, read_plane, srgb_decode, srgb_encode, write_image
 from localblur.datasets.pair import binary_mask
 from localblur.datasets.store import PairsFile
@@ -313,6 +313,21 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(tmp_path, clip, m
     assert run(clip, "-o", tmp_path / "x.h5", "--frames", "5").exit_code == 0
     with PairsFile(tmp_path / "x.h5") as pairs:
         assert sum(scene.count for scene in pairs.scenes) == 7
+
+
+def test_a_run_that_fails_stops_the_other_videos(tmp_path, clip, monkeypatch):
+    monkeypatch.setattr(work_tally, "WRITE_INTERVAL_S", 0.0)
+    settings = SynthesisSettings(shortest=5, longest=5)
+    write, written = video_work.write_part, []
+
+    def stopping(folder, *others):
+        written.append(write(folder, *others))
+        (folder / "work" / work_tally.STOP).touch()  # as the main process does when it fails
+
+    monkeypatch.setattr(video_work, "write_part", stopping)
+    done = synthesize([clip], tmp_path / "x.h5", settings)
+    assert len(written) == done.pairs == 1
+    assert "was not finished" in done.problems[0]
 
 
 def test_videos_that_an_interrupted_run_finished_are_not_read_again(tmp_path, write_video, moving_frames, monkeypatch):

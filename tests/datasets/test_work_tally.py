@@ -2,7 +2,8 @@
 
 import time
 
-from localblur.datasets.work_tally import Tally, TallyWatcher
+from localblur.datasets import work_tally
+from localblur.datasets.work_tally import STOP, Tally, TallyWatcher
 
 
 def test_tallies_are_added_up(tmp_path, capsys):
@@ -33,3 +34,13 @@ def test_a_place_that_cannot_be_written_does_not_stop_the_work(tmp_path):
     with Tally(tmp_path / "none" / "a") as tally:
         tally.step()
     assert tally.count == 1
+
+
+def test_a_task_learns_that_it_is_to_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(work_tally, "WRITE_INTERVAL_S", 0.0)
+    tally = Tally(tmp_path / "a")
+    tally.step()
+    assert not tally.stopped
+    (tmp_path / STOP).touch()
+    tally.step()
+    assert tally.stopped
