@@ -27,14 +27,12 @@ class Engine(Protocol):
 
     Attributes:
         size_multiple: windows begin at, and have, multiples of this.
-        pads_itself: a whole image may have any size.
         margin_px: context a window needs on each side.
         global_statistics: windows give another result than the whole image, see `RestorationNetwork`.
         device: where the work is done.
     """
 
     size_multiple: int
-    pads_itself: bool
     margin_px: int
     global_statistics: bool
     device: torch.device
@@ -69,8 +67,8 @@ class TorchEngine:
         self._forward: Any = torch.compile(module, dynamic=False) if compiled else module
         self.device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
         self.number_type = number_type(precision, self.device)
-        self.size_multiple, self.pads_itself = module.size_multiple, module.pads_itself
-        self.margin_px, self.global_statistics = module.margin_px, module.global_statistics
+        self.size_multiple, self.margin_px = module.size_multiple, module.margin_px
+        self.global_statistics = module.global_statistics
         self._gated: bool | None = None
         self._bytes_per_pixel: float | None = None
 
@@ -148,11 +146,7 @@ class SelfEnsemble:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.size_multiple, self.pads_itself, self.margin_px = (
-            engine.size_multiple,
-            engine.pads_itself,
-            engine.margin_px,
-        )
+        self.size_multiple, self.margin_px = engine.size_multiple, engine.margin_px
         self.global_statistics, self.device = engine.global_statistics, engine.device
 
     @property

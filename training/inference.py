@@ -84,8 +84,9 @@ def restore_with_gate(
 ) -> Restoration:
     """Deblur images of any size and return the network's full-size blur gate with them.
 
-    The image is padded by reflection to the network's size multiple and the result cropped back. Windows go to the
-    network's device one by one; image and result stay where the image is.
+    The image is padded by reflection to the network's size multiple, also for networks that would pad it with zeros
+    themselves: windows and the whole image then agree. The result is cropped back. Windows go to the network's device
+    one by one; image and result stay where the image is.
 
     Args:
         module: the network, on the device it shall run on (`prepare`); run in evaluation mode, mode restored.
@@ -102,7 +103,7 @@ def restore_with_gate(
     height, width = image.shape[-2:]
     tiling = choose_tiling(engine, height, width, tile=tile, images=image.shape[0])
     if tiling is None:
-        both = engine.run(pad_to_multiple(image, 1 if engine.pads_itself else engine.size_multiple))
+        both = engine.run(pad_to_multiple(image, engine.size_multiple))
     else:
         both = apply_tiled(engine.run, pad_to_multiple(image, engine.size_multiple), tiling)
     both = both[..., :height, :width].clamp(0, 1)
@@ -126,7 +127,7 @@ def restore_pixels(
     result = np.empty_like(pixels)
     gate = np.empty((height, width), np.uint8) if engine.gated else None
     tiling = choose_tiling(engine, height, width, tile=tile, memory_bytes=memory_bytes)
-    multiple = 1 if tiling is None and engine.pads_itself else engine.size_multiple
+    multiple = engine.size_multiple
 
     def window(rows: slice, columns: slice) -> torch.Tensor:
         part = to_tensor(to_unit(pixels[rows, columns]))[None]

@@ -32,7 +32,7 @@ INPUT, IMAGE, GATE = "blurred", "restored", "gate"
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedModel:
-    """What an exported file says about itself; the first four as in `RestorationNetwork`.
+    """What an exported file says about itself; the first three as in `RestorationNetwork`.
 
     Attributes:
         gated: there is a second output, the gate.
@@ -40,7 +40,6 @@ class ExportedModel:
     """
 
     size_multiple: int
-    pads_itself: bool
     margin_px: int
     global_statistics: bool
     gated: bool
@@ -88,8 +87,6 @@ def export_onnx(module: RestorationNetwork, card: ModelCard, path: Path) -> dict
         gated = len(finest(example)) > 1
     described = ExportedModel(
         size_multiple=multiple,
-        # the file's sizes are declared multiples, whatever the network does with others
-        pads_itself=False,
         margin_px=module.margin_px,
         global_statistics=module.global_statistics,
         gated=gated,

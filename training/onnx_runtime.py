@@ -30,8 +30,8 @@ class OnnxEngine:
             self.description = ExportedModel(**json.loads(found or "null"))
         except (TypeError, json.JSONDecodeError) as error:
             raise LocalblurError(f"{path} was not made by this program's export-model") from error
-        self.size_multiple, self.pads_itself = self.description.size_multiple, self.description.pads_itself
-        self.margin_px, self.global_statistics = self.description.margin_px, self.description.global_statistics
+        self.size_multiple, self.margin_px = self.description.size_multiple, self.description.margin_px
+        self.global_statistics = self.description.global_statistics
         # windows are handed over from the processor's memory, wherever they are computed
         self.device = torch.device("cpu")
         self._bytes_per_pixel: float | None = None
