@@ -59,7 +59,7 @@ class LocalSynthesisSettings(Settings):
     mode: Literal["local", "global"] = "local"
     width: int = Field(default=512, ge=64, le=8192)
     height: int = Field(default=512, ge=64, le=8192)
-    count: int = Field(default=200, ge=1)
+    count: int = Field(default=200, ge=1, le=1_000_000)
     pairs_per_scene: int = Field(default=8, ge=1)
     blur: LocalBlurSettings = LocalBlurSettings()
     shake: ShakeSettings = ShakeSettings()

@@ -61,13 +61,16 @@ def plan_local(sources: Sequence[Path], settings: LocalSynthesisSettings) -> Loc
     order = np.random.default_rng([settings.seed, PLAN]).permutation(len(paths))
     usable: list[Path] = []
     problems: list[str] = []
-    for path, problem in usable_photographs([paths[i] for i in order], settings.width, settings.height):
-        if problem is None:
-            usable.append(path)
-        else:
-            problems.append(problem)
-        if len(usable) == settings.count:
-            break
+    shuffled = [paths[i] for i in order]
+    with Progress(min(len(paths), settings.count), "reading", "photograph", delay_s=2) as progress:
+        for path, problem in usable_photographs(shuffled, settings.width, settings.height):
+            progress.step(path.name)
+            if problem is None:
+                usable.append(path)
+            else:
+                problems.append(problem)
+            if len(usable) == settings.count:
+                break
     if paths and not usable:
         raise LocalblurError(f"none of {len(paths)} photographs can be used: {problems[0]}; take a smaller --size")
     scenes = make_scenes(usable, settings.count, settings.pairs_per_scene)
@@ -105,8 +108,6 @@ def synthesize_local(
     """
     plan = plan_local(sources, settings)
     result = LocalSynthesis(problems=list(plan.problems))
-    pixels = settings.width * settings.height * settings.count
-    ensure_space(output.resolve().parent, int(pixels * _BYTES_PER_PX), f"{settings.count} pairs")
     to_cut = _cutout_tasks(plan, output, settings, objects, masks)
     inputs = _identity(plan, objects, masks)
     writer = PairsWriter(
@@ -117,9 +118,12 @@ def synthesize_local(
         identity={"inputs": inputs},
         threads=threads,
     )
+    if writer.begins():
+        _check_space(output, settings, settings.count)
     with writer:
         pool = _cut_all(to_cut, plan, settings, executor, result)
         tasks = [task for task in _tasks(plan, settings, pool, writer.parts) if _key(task) not in writer.finished]
+        _check_space(output, settings, len(tasks))
         begun = time.monotonic()
         with Progress(settings.count, "synthesizing") as progress:
             progress.step("", count=settings.count - len(tasks))
@@ -128,6 +132,11 @@ def synthesize_local(
         result.made, result.seconds = len(tasks), time.monotonic() - begun
         result.pairs, result.scenes = len(writer.finished), len(plan.scenes)
     return result
+
+
+def _check_space(output: Path, settings: LocalSynthesisSettings, count: int) -> None:
+    needed = int(settings.width * settings.height * count * _BYTES_PER_PX)
+    ensure_space(output.resolve().parent, needed, f"{count} pairs")
 
 
 def _header(plan: LocalPlan, settings: LocalSynthesisSettings) -> StoreHeader:

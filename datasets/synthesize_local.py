@@ -54,7 +54,7 @@ def _length(_ctx: click.Context, _option: click.Parameter, value: str | None) ->
 @click.argument("photographs", nargs=-1, metavar="[PHOTOS]...", type=click.Path(path_type=Path))
 @output_option("Pairs file to make (.h5).")
 @click.option("--mode", type=click.Choice(["local", "global"]), help="Objects move, or all shakes [default: local].")
-@click.option("--count", type=click.IntRange(min=1), help="Number of pairs [default: 200].")
+@click.option("--count", type=click.IntRange(1, 1_000_000), help="Number of pairs [default: 200].")
 @click.option("--size", metavar="WxH", callback=_size, help="Size of the pictures in px [default: 512x512].")
 @click.option("--blur-length", metavar="PX|A..B", callback=_length, help="Length of the motion in px [default: 3..40].")
 @click.option("--objects", type=click.Path(path_type=Path), help="Folder of pictures to cut objects from.")

@@ -1,6 +1,7 @@
 import errno
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -107,9 +108,12 @@ def test_a_mask_of_the_wrong_size_is_told(tmp_path: Path, photos: Path) -> None:
     assert result.exit_code == 3 and "photo0.png: the mask is 10x10 but the photograph is 150x120" in result.output
 
 
-def test_too_little_space_is_told_before_anything_is_made(tmp_path: Path, photos: Path) -> None:
-    result = call(photos, "--size", "100x100", "--count", 10**9, "-o", tmp_path / "x.h5", "--workers", 1)
-    assert result.exit_code == 1 and "1000000000 pairs needs about" in result.output
+def test_too_little_space_is_told_before_anything_is_made(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
+    result = call(photos, "--size", "100x100", "--count", 10**6, "-o", tmp_path / "x.h5", "--workers", 1)
+    assert result.exit_code == 1 and "1000000 pairs needs about" in result.output
     assert list(tmp_path.iterdir()) == []
 
 
