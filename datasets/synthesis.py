@@ -90,14 +90,12 @@ def synthesize(
         tasks = _tasks(plan, place, settings, preview)
         _check_space(tasks, place)
         _run(tasks, place, result, executor)
-        finished = place.finished(plan)
-        for number in range(len(plan.videos)):
-            result.dropped += [
-                entry for entry in earlier_dropped(place.state / f"{number}.json") if entry not in result.dropped
-            ]
-            if preview:
+        records = [place.state / f"{number}.json" for number in range(len(plan.videos))]
+        result.dropped = sorted({*result.dropped, *(entry for record in records for entry in earlier_dropped(record))})
+        if preview:
+            for number in range(len(plan.videos)):
                 _sheet(output, number, place, result, plan)
-        if not finished:
+        if not place.finished(plan):
             reasons = sorted({why.partition(":")[0] for _, _, why in result.dropped})
             raise LocalblurError(
                 f"all {len(result.dropped)} windows were dropped ({', '.join(reasons)}); film something that moves"
@@ -112,7 +110,14 @@ def synthesize(
 def _output(sources: Sequence[Path], output: Path, settings: SynthesisSettings, overwrite: bool) -> Output:
     described = {**settings.model_dump(mode="json"), "sources": [_name_and_size(source) for source in sources]}
     inputs = {str(source.resolve()): files_identity(source.parent, _files(source)) for source in sources}
+    if Path(settings.camera_response).is_file():
+        curve = Path(settings.camera_response)
+        inputs["camera_response"] = files_identity(curve.parent, [curve])
     if output.suffix.lower() not in PAIRS_SUFFIXES:
+        if not settings.linear_light:
+            raise LocalblurError(
+                "a tree like GOPRO_Large holds both versions, of light and of codes; leave out --coded"
+            )
         return TreeOutput(output, {"settings": described, "inputs": inputs}, overwrite=overwrite)
     header = StoreHeader(
         encoding="srgb",

@@ -192,6 +192,35 @@ def test_a_folder_becomes_the_tree_of_gopro_with_both_versions(tmp_path, write_v
     assert not list((tmp_path / "GOPRO").glob("**/mask/*.png"))
 
 
+def test_a_tree_holds_both_versions_so_codes_alone_are_refused(tmp_path, clip):
+    result = run(clip, "-o", tmp_path / "GOPRO", "--coded")
+    assert result.exit_code == 1
+    assert "--coded" in result.stderr
+    assert not (tmp_path / "GOPRO").exists()
+
+
+def test_codes_are_averaged_on_request(tmp_path, write_video, moving_frames):
+    frames = moving_frames(7)
+    clip = write_video(tmp_path / "clip.mkv", frames)
+    assert run(clip, "-o", tmp_path / "x.h5", "--frames", "7", "--coded").exit_code == 0
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        np.testing.assert_array_equal(pairs.read("clip", 0).blurred, np.rint(np.mean(frames, axis=0)))
+    result = run(clip, "-o", tmp_path / "y.h5", "--coded", "--realism")
+    assert result.exit_code == 1
+    assert "linear_light" in result.stderr
+
+
+def test_a_measured_curve_is_used(tmp_path, write_video, moving_frames):
+    frames = moving_frames(7)
+    clip = write_video(tmp_path / "clip.mkv", frames)
+    curve = tmp_path / "curve.csv"
+    curve.write_text("0,0\n255,1\n")  # codes are light
+    arguments = (clip, "-o", tmp_path / "x.h5", "--frames", "7", "--camera-response", curve)
+    assert run(*arguments).exit_code == 0
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        assert np.abs(pairs.read("clip", 0).blurred - np.mean(frames, axis=0)).max() < 0.51
+
+
 def test_an_interrupted_tree_continues(tmp_path, clip, monkeypatch):
     settings = SynthesisSettings(shortest=5, longest=5)
     write, written = video_work.write_tree_pair, []
