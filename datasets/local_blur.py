@@ -84,24 +84,33 @@ class LocalBlur:
     travel_px: tuple[float, ...]
 
 
-def blur_objects(background: FloatArray, objects: Sequence[MovingObject], *, spacing_px: float = 0.5) -> LocalBlur:
+def blur_objects(
+    background: FloatArray,
+    objects: Sequence[MovingObject],
+    *,
+    spacing_px: float = 0.5,
+    blurred_background: FloatArray | None = None,
+) -> LocalBlur:
     """Expose a background and the objects that move over it (later ones in front).
 
     Args:
         background: linear, float32, shape (H, W, 3); not changed.
         objects: their paths are run through from -0.5 to 0.5.
         spacing_px: see `LocalBlurSettings`.
+        blurred_background: the background as the exposure sees it, if it is blurred already.
     """
     height, width = background.shape[:2]
     instant = integrate(objects, height, width, MIDDLE, MIDDLE)
     travels = tuple(item.travel_px(START, END)[0] for item in objects)
     sharp = instant.over(background)
     if max(travels, default=0) <= MOVING_PX:
-        return LocalBlur(sharp, sharp, np.zeros((height, width), np.uint8), (0.0,) * len(objects))
+        blurred = sharp if blurred_background is None else instant.over(blurred_background)
+        return LocalBlur(blurred, sharp, np.zeros((height, width), np.uint8), (0.0,) * len(objects))
     exposure = integrate(objects, height, width, START, END, spacing_px=spacing_px, ends_covered=True)
     # rounded up: where the mask is 0 both pictures are the same
     mask = np.ceil(255 * exposure.coverage(height, width)).astype(np.uint8)
-    return LocalBlur(exposure.over(background), sharp, mask, tuple(t if t > MOVING_PX else 0.0 for t in travels))
+    blurred = exposure.over(background if blurred_background is None else blurred_background)
+    return LocalBlur(blurred, sharp, mask, tuple(t if t > MOVING_PX else 0.0 for t in travels))
 
 
 def random_local_blur(
@@ -109,8 +118,10 @@ def random_local_blur(
     rng: np.random.Generator,
     settings: LocalBlurSettings,
     sprites: Sequence[FloatArray] = (),
+    *,
+    blurred_linear: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.uint8]]:
-    """Blur augmentation: move objects over a sharp patch.
+    """Blur augmentation: move objects over a sharp patch, or over both patches of a pair.
 
     Args:
         sharp_linear: linear light, float32, shape (H, W, 3), at least 32 px; not changed.
@@ -118,10 +129,12 @@ def random_local_blur(
         settings: what moves, and how.
         sprites: objects to choose from, premultiplied linear RGBA, float32, (h, w, 4); without any, outlines are drawn
             and filled with other parts of the patch.
+        blurred_linear: the pair's own blurred patch, the shape of the sharp one; what is blurred in it stays so.
 
     Returns:
-        (blurred, sharp, mask): linear float32 (H, W, 3) twice, and uint8 (H, W), 128 and above where blurred. The sharp
-        picture is not the input: it shows the objects in the middle of their way.
+        (blurred, sharp, mask): linear float32 (H, W, 3) twice, and uint8 (H, W), 128 and above where an added object
+        blurs; the pair's own mask is to be joined to it. The sharp picture is not the input: it shows the objects in
+        the middle of their way.
 
     Raises:
         LocalblurError: if the patch is too small or of another shape.
@@ -131,14 +144,15 @@ def random_local_blur(
         raise LocalblurError(
             f"local blur needs a patch (H, W, 3) of at least {SMALLEST_PICTURE_PX} px, got {sharp_linear.shape}"
         )
+    if blurred_linear is not None and blurred_linear.shape != sharp_linear.shape:
+        raise LocalblurError(f"the blurred patch is {blurred_linear.shape} but the sharp one is {sharp_linear.shape}")
     count = draw_count(rng, settings)
     if sprites:
         chosen = [sprites[int(rng.integers(len(sprites)))] for _ in range(count)]
     else:
         chosen = [patch_sprite(sharp_linear, rng, draw_size(rng, settings, height, width)) for _ in range(count)]
-    made = blur_objects(
-        sharp_linear, place_objects(chosen, height, width, rng, settings), spacing_px=settings.spacing_px
-    )
+    objects = place_objects(chosen, height, width, rng, settings)
+    made = blur_objects(sharp_linear, objects, spacing_px=settings.spacing_px, blurred_background=blurred_linear)
     return made.blurred, made.sharp, made.mask
 
 

@@ -186,3 +186,21 @@ def test_a_patch_sprite_is_premultiplied_and_no_brighter_than_white(rng: np.rand
     sprite = patch_sprite(np.ones((64, 64, 3), np.float32), rng, 500)
     assert max(sprite.shape[:2]) <= 60
     assert (sprite[..., :3] <= sprite[..., 3:] + 1e-6).all() and sprite[..., 3].max() == pytest.approx(1, abs=1e-3)
+
+
+def test_blur_is_added_to_a_pair_that_has_blur_already(rng: np.random.Generator) -> None:
+    sharp = noisy(rng)
+    blurred = cv2.blur(sharp, (9, 1))
+    plain = random_local_blur(sharp, np.random.default_rng(4), MOVING, [disc(16)])
+    added = random_local_blur(sharp, np.random.default_rng(4), MOVING, [disc(16)], blurred_linear=blurred)
+    np.testing.assert_array_equal(added[1], plain[1])
+    np.testing.assert_array_equal(added[2], plain[2])
+    outside = added[2] == 0
+    np.testing.assert_array_equal(added[0][outside], blurred[outside])
+    assert np.abs(added[0] - blurred)[added[2] == 255].mean() > 0.05
+    still = random_local_blur(
+        sharp, np.random.default_rng(4), LocalBlurSettings(negative=1), [disc(16)], blurred_linear=blurred
+    )
+    assert still[2].max() == 0 and np.abs(still[0] - still[1]).max() > 0.05
+    with pytest.raises(LocalblurError, match="the blurred patch is"):
+        random_local_blur(sharp, rng, MOVING, blurred_linear=blurred[1:])
