@@ -74,7 +74,7 @@ def photograph(page: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shot = Path(folder) / "shot.png"
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1400,1500"]
-        command = [chromium, *flags, "--virtual-time-budget=4000", f"--screenshot={shot}", page.resolve().as_uri()]
+        command = [chromium, *flags, "--virtual-time-budget=20000", f"--screenshot={shot}", page.resolve().as_uri()]
         subprocess.run(command, check=True, capture_output=True)
         picture = read_image(shot)
         write_image(path, cv2.resize(picture, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA))
