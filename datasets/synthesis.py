@@ -10,6 +10,7 @@ from localblur.common.errors import LocalblurError
 from localblur.common.files import ensure_space, read_json, write_json
 from localblur.common.parallel import run_tasks
 from localblur.datasets.camera_response import camera_response
+from localblur.datasets.compression import Compression
 from localblur.datasets.contact_sheet import write_sheet
 from localblur.datasets.scene_cuts import Survey, faults_of, survey_from_plain, survey_to_plain
 from localblur.datasets.store import StoreHeader, files_identity
@@ -63,6 +64,7 @@ def synthesize(
     output: Path,
     settings: SynthesisSettings,
     *,
+    compression: Compression = "gzip",
     overwrite: bool = False,
     preview: bool = False,
     executor: Executor | None = None,
@@ -73,6 +75,7 @@ def synthesize(
         sources: video files, or folders with one picture per frame.
         output: a pairs file, if it ends in .h5 or .hdf5, else the folder of a tree like that of GOPRO_Large.
         settings: stored with the pairs.
+        compression: of the pictures in a pairs file.
         overwrite: replace an existing output.
         preview: write a contact sheet per video into `<output>.preview`.
         executor: works on several videos at a time; None works here, on one after the other.
@@ -81,7 +84,7 @@ def synthesize(
         LocalblurError: if no pair can be made, or `output` exists.
     """
     camera_response(settings.camera_response)
-    place = _output(sources, output, settings, overwrite)
+    place = _output(sources, output, settings, compression, overwrite)
     result = Synthesis()
     with place:
         plan = plan_synthesis(sources, _surveys(sources, settings, place, executor), settings)
@@ -107,7 +110,9 @@ def synthesize(
     return result
 
 
-def _output(sources: Sequence[Path], output: Path, settings: SynthesisSettings, overwrite: bool) -> Output:
+def _output(
+    sources: Sequence[Path], output: Path, settings: SynthesisSettings, compression: Compression, overwrite: bool
+) -> Output:
     described = {**settings.model_dump(mode="json"), "sources": [_name_and_size(source) for source in sources]}
     inputs = {str(source.resolve()): files_identity(source.parent, _files(source)) for source in sources}
     if Path(settings.camera_response).is_file():
@@ -126,7 +131,7 @@ def _output(sources: Sequence[Path], output: Path, settings: SynthesisSettings, 
         source=", ".join(source.name for source in sources),
         settings=described,
     )
-    return PairsOutput(output, header, {"inputs": inputs}, overwrite=overwrite)
+    return PairsOutput(output, header, {"inputs": inputs}, compression=compression, overwrite=overwrite)
 
 
 def _surveys(

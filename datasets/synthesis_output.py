@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.compression import Compression
 from localblur.datasets.gopro_tree import begin_tree, finish_tree, finished_pairs
 from localblur.datasets.parts import part_path
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
@@ -50,8 +51,18 @@ class PairsOutput:
 
     kind: OutputKind = "pairs"
 
-    def __init__(self, path: Path, header: StoreHeader, identity: Mapping[str, Any], *, overwrite: bool) -> None:
-        self._writer = PairsWriter(path, header, overwrite=overwrite, identity=identity, threads=2)
+    def __init__(
+        self,
+        path: Path,
+        header: StoreHeader,
+        identity: Mapping[str, Any],
+        *,
+        compression: Compression = "gzip",
+        overwrite: bool,
+    ) -> None:
+        self._writer = PairsWriter(
+            path, header, overwrite=overwrite, compression=compression, identity=identity, threads=2
+        )
         self.folder = self._writer.parts
 
     @property

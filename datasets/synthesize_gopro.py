@@ -20,6 +20,7 @@ from localblur.common.command import (
 from localblur.common.parallel import open_executor
 from localblur.common.settings import load_settings
 from localblur.datasets.camera_response import CAMERA_RESPONSES
+from localblur.datasets.compression import COMPRESSIONS, Compression
 from localblur.datasets.noise import parse_noise
 from localblur.datasets.scene_cuts import faults_of
 from localblur.datasets.splits import DEFAULT_SPLIT
@@ -82,7 +83,7 @@ def _frame_range(_ctx: click.Context, _option: click.Parameter, value: str | Non
 @click.option(
     "--interpolate", type=click.IntRange(0, 64), metavar="K", help="Up to K in-betweens per frame where motion is fast."
 )
-@click.option("--realism", is_flag=True, default=None, help="Give the blurred picture a camera's noise and mosaic.")
+@click.option("--realism/--no-realism", default=None, help="Add what a camera adds [default: no-realism].")
 @click.option(
     "--noise", metavar="PROFILE", help="Camera noise of --realism: FULL_WELL,READ_NOISE in electrons, or a file."
 )
@@ -90,6 +91,7 @@ def _frame_range(_ctx: click.Context, _option: click.Parameter, value: str | Non
 @click.option("--mask/--no-mask", default=None, help="Make blur masks from frame differences [default: mask].")
 @click.option("--skip-static", is_flag=True, default=None, help="Leave out windows in which nothing moves.")
 @click.option("--max-pairs", type=click.IntRange(min=1), help="At most so many windows, spread over all videos.")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), default="gzip", show_default=True)
 @click.option("--preview", is_flag=True, help="Write a contact sheet per video into OUTPUT.preview.")
 @seed_option()
 @workers_options
@@ -106,6 +108,7 @@ def main(
     overwrite: bool,
     dry_run: bool,
     preview: bool,
+    compression: Compression,
     workers: int,
     scheduler: str | None,
     frames: tuple[int, int] | None,
@@ -141,7 +144,15 @@ def main(
         if dry_run:
             _show_plan(preview_synthesis(sources, settings, executor))
             return
-        done = synthesize(sources, output, settings, overwrite=overwrite, preview=preview, executor=executor)
+        done = synthesize(
+            sources,
+            output,
+            settings,
+            compression=compression,
+            overwrite=overwrite,
+            preview=preview,
+            executor=executor,
+        )
     _report(output, done)
     if done.problems:
         ctx.exit(EXIT_LOSSES)
@@ -160,7 +171,7 @@ def _flag_overrides(ctx: click.Context) -> list[str]:
     if "interpolate" in given:
         values["interpolation.frames"] = given["interpolate"]
     if "realism" in given or "noise" in given:
-        values["realism"] = {}
+        values["realism"] = {} if given.get("realism", True) else None
     if "noise" in given:
         values["realism.camera"] = parse_noise(given["noise"]).model_dump(mode="json")
     return [f"{name}={json.dumps(value)}" for name, value in values.items()]

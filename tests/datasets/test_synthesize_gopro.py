@@ -283,6 +283,21 @@ def test_realism_is_noise_on_the_blurred_picture_and_recorded(tmp_path, write_vi
     assert 2 < deviation < 30
 
 
+def test_realism_of_a_settings_file_can_be_switched_off(tmp_path, write_video, moving_frames):
+    clip = write_video(tmp_path / "clip.mkv", moving_frames(7))
+    (tmp_path / "s.yaml").write_text("realism: {mosaic: false}\n")
+    for number, (flags, realism) in enumerate(
+        (((), {"mosaic": False}), (("--noise", "900,2"), {"mosaic": False}), (("--no-realism",), None))
+    ):
+        output = tmp_path / f"{number}.h5"
+        config = ("--frames", "7", "--config", tmp_path / "s.yaml", "--compression", "none")
+        assert run(clip, "-o", output, *config, *flags).exit_code == 0
+        with PairsFile(output) as pairs:
+            stored = pairs.header.settings["realism"]
+        assert (stored is None) == (realism is None)
+        assert stored is None or stored["mosaic"] is False
+
+
 def test_exposures_and_duty_cycles_are_frames(tmp_path, write_video, moving_frames):
     clip = write_video(tmp_path / "clip.mkv", moving_frames(24), rate=100)
     for arguments, frames, pairs in (
