@@ -1,21 +1,30 @@
 """The command `evaluate-deblur`: what models make of blurred pictures, measured against the sharp ones."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 import click
+import torch
 
 from localblur.common.command import Command, output_option, overwrite_option, seed_option
 from localblur.common.errors import LocalblurError
-from localblur.datasets.store import SPLITS
-from localblur.training.checkpoint import load_model
+from localblur.datasets.store import SPLITS, PairsFile
+from localblur.training.classical import BASELINES
+from localblur.training.cross_dataset import trained_on
 from localblur.training.deblur import refuse_file_as_folder
+from localblur.training.detection import LAYOUTS, Layout, open_detector
+from localblur.training.engine import TorchEngine
 from localblur.training.evaluation import BLURRED
-from localblur.training.evaluation_report import remarks, table, write_report
-from localblur.training.evaluation_run import EvaluationSettings, Model, evaluate, open_files, unique_labels
+from localblur.training.evaluation_methods import Baseline, Method, Model
+from localblur.training.evaluation_report import report_text, write_report
+from localblur.training.evaluation_run import EvaluationSettings, choose_pairs, evaluate, open_files, unique_labels
+from localblur.training.evaluation_tables import SHARP
 from localblur.training.inference import Precision, Tile, prepare
+from localblur.training.networks.table import NETWORKS
 from localblur.training.options import inference_options
+from localblur.training.published_weights import open_model
 from localblur.training.runtime import fastest_precision, resolve_device
 
 
@@ -26,17 +35,70 @@ from localblur.training.runtime import fastest_precision, resolve_device
     "models",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Model or run folder; give it several times to compare. Without it only the blurred pictures are measured.",
+    help="Model or run folder, or a published file of weights; several to compare. Without it only the blurred"
+    " pictures are measured.",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    type=click.Choice(list(NETWORKS)),
+    help="Network of a published file; once for all of them, or once for each in their order.",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    type=click.Choice(list(BASELINES)),
+    help="Classical method beside the models; none is the blurred picture, which is always there.",
+)
+@click.option(
+    "--kernel",
+    type=click.Choice(["oracle", "gaussian", "line"]),
+    default="oracle",
+    show_default=True,
+    help="Blur that baselines assume; oracle fits it to the sharp picture: an upper bound.",
 )
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Which scenes.")
-@output_option("Folder for scores.csv, summary.json, strips/ and index.html.")
+@click.option(
+    "--aligned",
+    is_flag=True,
+    help="Also PSNR after aligning each picture to the sharp one, as ReLoBlur and RealBlur report it; takes 13 s"
+    " of a core per method and picture of 3 megapixels.",
+)
+@click.option("--selective", is_flag=True, help="Restore only what the coarse gate calls blurred, as deblur does.")
+@click.option(
+    "--detector",
+    metavar="FILE.onnx|people",
+    help="Compare detections on blurred and restored pictures with those on the sharp ones: an ONNX file with YOLO's"
+    " output, or OpenCV's people detector.",
+)
+@click.option("--detector-size", type=click.IntRange(32, 4096), default=640, show_default=True, help="Its input, px.")
+@click.option("--detector-layout", type=click.Choice(LAYOUTS), default="auto", show_default=True, help="Its output.")
+@click.option(
+    "--pictures",
+    type=click.IntRange(0, 50),
+    default=3,
+    show_default=True,
+    help="How many of the best, and of the worst, pairs the page shows for each method.",
+)
+@output_option("Folder for scores.csv, summary.json, strips/, curves.png and index.html.")
 @inference_options
 @seed_option()
 @overwrite_option
 def main(
     data: tuple[Path, ...],
     models: tuple[Path, ...],
+    networks: tuple[str, ...],
+    baselines: tuple[str, ...],
+    kernel: Literal["oracle", "gaussian", "line"],
     split: Literal["train", "val", "test"],
+    aligned: bool,
+    selective: bool,
+    detector: str | None,
+    detector_size: int,
+    detector_layout: Layout,
+    pictures: int,
     output: Path,
     tile: Tile,
     precision: Precision,
@@ -44,30 +106,104 @@ def main(
     seed: int,
     overwrite: bool,
 ) -> None:
-    """Measure models on pairs files: PSNR and SSIM, over the picture and inside the blur masks.
+    """Measure models on pairs files: PSNR and SSIM, over the picture, inside the blur masks and outside.
 
-    The blurred picture as it is stands in the first row; each model's gain over it comes with a 95 % confidence
-    interval. Rejected pairs are left out and counted; of the others only the valid box counts.
+    The blurred picture as it is stands in the first row; each method's gain over it comes with a 95 % confidence
+    interval. Several models are tested against each other, and several files give a table of what was trained on
+    which and tested on which. Rejected pairs are left out and counted; of the others only the valid box counts.
 
     \b
     Example:
       evaluate-deblur pairs.h5 --model run -o scores
+      evaluate-deblur real.h5 gopro.h5 --model run-real --model run-gopro --aligned -o scores
+      evaluate-deblur pairs.h5 --model LBAG.ckpt --network lbag --baseline wiener --detector people -o scores
     """
     refuse_used_folder(output, overwrite)
     place = resolve_device(device)
-    loaded = []
-    for label, path in zip(unique_labels(models, reserved=[BLURRED]), models, strict=True):
-        module, card = load_model(path)
-        loaded.append(Model(label=label, path=path, module=prepare(module, place), card=card))
-    resolved = fastest_precision(place) if precision == "auto" else precision
-    settings = EvaluationSettings(split=split, tile=tile, precision=resolved, device=str(place), seed=seed)
+    settings = EvaluationSettings(
+        split=split,
+        tile=tile,
+        precision=fastest_precision(place) if precision == "auto" else precision,
+        device=str(place),
+        selective=selective,
+        kernel=kernel,
+        aligned=aligned,
+        detector=detector,
+        detector_layout=detector_layout,
+        detector_px=detector_size,
+        seed=seed,
+    )
+    finder = None if detector is None else open_detector(detector, layout=detector_layout, size_px=detector_size)
     with ExitStack() as stack:
-        evaluation = evaluate(open_files(data, stack), loaded, settings)
-        summary = write_report(evaluation, output)
-    click.echo(table(summary))
-    for line in remarks(summary):
-        click.echo(line)
+        files = open_files(data, stack)
+        choose_pairs(files, split)  # before the models are read: the cheaper refusal comes first
+        methods: list[Method] = list(classical_methods(baselines, settings))
+        methods += load_models(models, networks, files, settings, place)
+        evaluation = evaluate(files, methods, settings, finder)
+        summary = write_report(evaluation, output, pictures)
+    click.echo(report_text(summary))
     click.echo(f"report: {output / 'index.html'}")
+
+
+def classical_methods(names: Sequence[str], settings: EvaluationSettings) -> list[Baseline]:
+    """The baselines of these names; `none` is measured anyway."""
+    found = []
+    for name in dict.fromkeys(names):
+        classical = BASELINES[name]
+        if classical is not None:
+            found.append(Baseline(label=name, settings=classical.model_copy(update={"kernel": settings.kernel})))
+    return found
+
+
+def load_models(
+    paths: Sequence[Path],
+    networks: Sequence[str],
+    files: Mapping[str, PairsFile],
+    settings: EvaluationSettings,
+    place: torch.device,
+) -> list[Model]:
+    """Read all models onto `place`.
+
+    Raises:
+        LocalblurError: if one is missing, damaged, given twice, of another network than said, or cannot be run
+            selectively.
+    """
+    labels = unique_labels(paths, reserved=[BLURRED, SHARP, *BASELINES])
+    loaded = []
+    for label, path, network in zip(labels, paths, network_names(paths, networks), strict=True):
+        module, card = open_model(path, network)
+        module = prepare(module, place)
+        if settings.selective and not TorchEngine(module).gated:
+            raise LocalblurError(f"{path} has no gate that tells what is blurred; leave out --selective")
+        loaded.append(
+            Model(
+                label=label,
+                path=path,
+                module=module,
+                card=card,
+                trained_on=trained_on(path, card.data_fingerprint, files),
+                tile=settings.tile,
+                precision=settings.precision,
+                selective=settings.selective,
+            )
+        )
+    return loaded
+
+
+def network_names(paths: Sequence[Path], networks: Sequence[str]) -> list[str | None]:
+    """Which of `--network` belongs to which of `--model`; None for folders.
+
+    Raises:
+        LocalblurError: if there are neither one nor as many names as files.
+    """
+    count = sum(path.is_file() for path in paths)
+    if len(networks) not in ({0, 1, count} if count else {0}):
+        raise LocalblurError(
+            f"--network is given {len(networks)} times for {count} published files; give it once, or once for each"
+            " (model folders know their network)"
+        )
+    names = iter(list(networks) * count if len(networks) == 1 else networks)
+    return [next(names, None) if path.is_file() else None for path in paths]
 
 
 def refuse_used_folder(folder: Path, overwrite: bool) -> None:

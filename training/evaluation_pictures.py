@@ -17,18 +17,22 @@ PANEL_PX = 480
 DETAIL_PX = 160
 """Side of the enlarged square, in pixels of the original."""
 _CAPTION_PX = 26
+_QUALITY = 90
+_LONGEST_LABEL = 12
 _GAP_PX = 6
 _FRAME = (255, 200, 0)
 
 
-def make_strip(pair: EvaluationPair, restored: torch.Tensor, before: Score, after: Score) -> Picture:
+def make_strip(
+    pair: EvaluationPair, restored: torch.Tensor, before: Score, after: Score, label: str = "restored"
+) -> Picture:
     """Blurred, restored and sharp, captioned with their numbers; below, the most blurred square enlarged.
 
     Returns:
         uint8 RGB, shape (H, W, 3).
     """
     pictures = [from_unit(to_array(image), 8) for image in (pair.blurred, restored, pair.sharp)]
-    captions = [f"blurred  {numbers(before)}", f"restored  {numbers(after)}", "sharp"]
+    captions = [f"blurred  {numbers(before)}", f"{_shortened(label)}  {numbers(after)}", "sharp"]
     y, x, size = detail_square(pair)
     columns = []
     for picture, caption in zip(pictures, captions, strict=True):
@@ -44,10 +48,16 @@ def make_strip(pair: EvaluationPair, restored: torch.Tensor, before: Score, afte
 
 def numbers(score: Score) -> str:
     """The numbers of a score that exist, in few words."""
-    parts = [f"PSNR {score.psnr:.2f}", f"SSIM {score.ssim:.3f}"]
-    if math.isfinite(score.weighted_psnr):
-        parts.append(f"weighted {score.weighted_psnr:.2f}")
+    parts = [f"PSNR {score.value('psnr'):.2f}", f"SSIM {score.value('ssim'):.3f}"]
+    if math.isfinite(score.value("weighted_psnr")):
+        parts.append(f"weighted {score.value('weighted_psnr'):.2f}")
     return "  ".join(parts)
+
+
+def as_jpeg(picture: Picture) -> bytes:
+    """A strip small enough to be part of a page."""
+    _, content = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return content.tobytes()
 
 
 def detail_square(pair: EvaluationPair) -> tuple[int, int, int]:
@@ -58,6 +68,12 @@ def detail_square(pair: EvaluationPair) -> tuple[int, int, int]:
     sums = torch.nn.functional.avg_pool2d(weight, size, stride=max(1, size // 8))
     row, column = divmod(int(sums.argmax()), sums.shape[-1])
     return row * max(1, size // 8), column * max(1, size // 8), size
+
+
+def _shortened(label: str) -> str:
+    """OpenCV's letters are ASCII, and a caption has little room."""
+    plain = label.encode("ascii", "replace").decode("ascii")
+    return plain if len(plain) <= _LONGEST_LABEL else f"{plain[: _LONGEST_LABEL - 2]}.."
 
 
 def _fit(picture: npt.NDArray[np.uint8]) -> Picture:

@@ -1,151 +1,133 @@
-"""The files an evaluation leaves: scores.csv, summary.json, strips, and index.html to look at them."""
+"""The files an evaluation leaves: scores.csv, summary.json, strips, curves.png, and index.html to look at it all."""
 
 import csv
-import html
 import io
 import json
 import math
 from pathlib import Path
 from typing import Any
 
-from localblur.common.files import write_json, write_text
+from localblur.common.files import atomic_path, write_json, write_text
 from localblur.datasets.images import write_image
-from localblur.training.evaluation import MEASURES, SHOWCASE, Score, leading_measure, showcase
-from localblur.training.evaluation_pictures import make_strip
-from localblur.training.evaluation_run import FORMAT, Evaluation, Model, summarise
-from localblur.training.inference import restore
-
-TITLES = {"psnr": "PSNR", "ssim": "SSIM", "weighted_psnr": "weighted PSNR", "weighted_ssim": "weighted SSIM"}
-DIGITS = {"psnr": 2, "ssim": 4, "weighted_psnr": 2, "weighted_ssim": 4}
-UNITS = {"psnr": " dB", "ssim": "", "weighted_psnr": " dB", "weighted_ssim": ""}
-
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:1500px;margin:2rem auto;padding:0 1rem;color:#222}"
-    "table{border-collapse:collapse}td,th{padding:.3rem .8rem;border-bottom:1px solid #ccc;text-align:left}"
-    "img{max-width:100%}figure{margin:1rem 0}figcaption,small{color:#555}"
+from localblur.training.evaluation import Score, leading_measure, showcase
+from localblur.training.evaluation_curves import draw_curves
+from localblur.training.evaluation_measures import MEASURES
+from localblur.training.evaluation_methods import Method
+from localblur.training.evaluation_page import PageStrip, make_page
+from localblur.training.evaluation_pictures import as_jpeg, make_strip
+from localblur.training.evaluation_run import Evaluation
+from localblur.training.evaluation_summary import FORMAT, summarise
+from localblur.training.evaluation_tables import (
+    as_text,
+    comparison_table,
+    detection_table,
+    file_table,
+    further_table,
+    headline_table,
+    remarks,
 )
 
+__all__ = ["remarks", "report_text", "table", "write_report"]
 
-def write_report(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
+CURVES_NAME = "curves.png"
+_LISTED_STRIPS = "strips"
+
+
+def write_report(evaluation: Evaluation, folder: Path, pictures: int = 3) -> dict[str, Any]:
     """Write every file of the report; index.html and the summary come last. Returns the summary.
 
-    Strips of an earlier report in `folder` are removed: its models may have been others.
+    Strips and curves of an earlier report in `folder` are removed: its methods may have been others.
+
+    Args:
+        evaluation: what was measured.
+        folder: created if needed.
+        pictures: how many of the best and as many of the worst pairs are shown for every method.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary = summarise(evaluation)
-    _remove_strips(folder)
-    strips = [strip for model in evaluation.models for strip in _write_strips(evaluation, model, folder / "strips")]
+    _remove_pictures(folder)
+    strips = [
+        strip
+        for method in evaluation.methods
+        for strip in _write_strips(evaluation, method, folder / "strips", pictures)
+    ]
+    summary[_LISTED_STRIPS] = [name for name, _ in strips]
+    curves = draw_curves(evaluation.scores, summary["leading_measure"], evaluation.settings.seed)
+    if curves is not None:
+        with atomic_path(folder / CURVES_NAME) as temporary:
+            temporary.write_bytes(curves)
     write_text(folder / "scores.csv", _csv_text(evaluation))
-    write_text(folder / "index.html", _page(summary, strips))
+    write_text(folder / "index.html", make_page(summary, [strip for _, strip in strips], curves))
     write_json(folder / "summary.json", summary)
     return summary
 
 
 def table(summary: dict[str, Any]) -> str:
-    """The means of every method, and the models' gains, as aligned text."""
-    rows = [["", *(TITLES[name] for name in MEASURES)]]
-    for method, content in summary["methods"].items():
-        rows.append([method, *(cell(content, name) for name in MEASURES)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    """The means of every method, and the gains over the blurred picture, as aligned text."""
+    return as_text(headline_table(summary))
 
 
-def cell(content: dict[str, Any], name: str) -> str:
-    """Mean of one measure and, for a model, its gain with the interval over scenes; "-" where there is none."""
-    mean, digits = content["mean"][name]["value"], DIGITS[name]
-    text = "-" if mean is None else f"{mean:.{digits}f}{UNITS[name]}"
-    gain = content.get("gain", {}).get(name)
-    if gain is None or gain["mean"] is None:
-        return text
-    interval = gain["interval_95_over_scenes"]
-    bounds = "" if interval is None else f" [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
-    return f"{text} ({gain['mean']:+.{digits}f}{bounds})"
-
-
-def remarks(summary: dict[str, Any]) -> list[str]:
-    """What must be known to read the table."""
-    counts = f"{summary['pairs']} pairs of {summary['scenes']} scenes; {summary['rejected']} rejected pairs left out"
-    lines = [f"split {summary['settings']['split']}: {counts}"]
-    if summary["without_mask"] == summary["pairs"]:
-        lines.append("no pair has a blur mask, so there are no weighted numbers (mask-dataset makes masks)")
-    elif summary["without_mask"] or summary["empty_mask"]:
-        lines.append(
-            f"weighted numbers leave out {summary['without_mask']} pairs without a mask"
-            f" and {summary['empty_mask']} whose mask is empty"
-        )
-    if summary["methods"].keys() - {"blurred"}:
-        many = summary["scenes"] > 1
-        lines.append(
-            "in brackets: gain over the blurred picture"
-            + (", 95 % bootstrap interval, drawing scenes" if many else "; one scene gives no interval for others")
-        )
-    return [*lines, summary["conventions"]]
+def report_text(summary: dict[str, Any]) -> str:
+    """All tables that have content, and what must be known to read them."""
+    tables = [headline_table(summary), further_table(summary)]
+    if summary["comparisons"]:
+        tables.append(comparison_table(summary))
+    if len(summary["files"][0]["tested_on"]) > 1:
+        tables.append(file_table(summary))
+    if summary["detection"]:
+        tables.append(detection_table(summary))
+    return "\n\n".join([*(as_text(rows) for rows in tables), "\n".join(remarks(summary))])
 
 
 def _csv_text(evaluation: Evaluation) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["data", "scene", "pair", "method", *MEASURES, "blurred_share"])
+    counts = ["detected_in_both", "detected_only_here", "detected_only_in_sharp"] if evaluation.agreements else []
+    writer.writerow(["data", "scene", "pair", "method", *MEASURES, "blurred_share", "blur_px", "blur_from", *counts])
     for index in range(len(evaluation.pairs)):
-        for scores in evaluation.scores.values():
-            writer.writerow(_row(scores[index]))
+        for method, scores in evaluation.scores.items():
+            row = _row(scores[index])
+            if evaluation.agreements:
+                found = evaluation.agreements[method][index]
+                row += [str(found.both), str(found.only_here), str(found.only_sharp)]
+            writer.writerow(row)
     return text.getvalue()
 
 
 def _row(score: Score) -> list[str]:
-    values = [*(score.value(name) for name in MEASURES), score.blurred_share]
+    values = [*(score.value(name) for name in MEASURES), score.blurred_share, score.blur_px]
+    origin = "" if math.isnan(score.blur_px) else "estimated" if score.blur_estimated else "recorded"
     return [
         *(score.data, score.scene, score.pair, score.method),
         *("" if math.isnan(value) else f"{value:.6f}" for value in values),
+        origin,
     ]
 
 
-def _remove_strips(folder: Path) -> None:
+def _remove_pictures(folder: Path) -> None:
     try:
         earlier = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # without a report of this program nothing there is known to be a strip
+    except (OSError, ValueError):  # without a report of this program nothing there is known to be of one
         return
-    if isinstance(earlier, dict) and earlier.get("format") == FORMAT:
-        for name in SHOWCASE:
-            for strip in (folder / "strips").glob(f"*_{name}.png"):
-                strip.unlink(missing_ok=True)
+    if not isinstance(earlier, dict) or earlier.get("format") != FORMAT:
+        return
+    for name in earlier.get(_LISTED_STRIPS, []):
+        (folder / "strips" / Path(str(name)).name).unlink(missing_ok=True)
+    (folder / CURVES_NAME).unlink(missing_ok=True)
 
 
-def _write_strips(evaluation: Evaluation, model: Model, folder: Path) -> list[tuple[str, str]]:
-    """Strips of a model's best, median and worst pair; (file name, caption) of each."""
-    before, after = evaluation.before, evaluation.scores[model.label]
+def _write_strips(evaluation: Evaluation, method: Method, folder: Path, pictures: int) -> list[tuple[str, PageStrip]]:
+    """Strips of a method's best, median and worst pairs, with their file names."""
+    before, after = evaluation.before, evaluation.scores[method.label]
     name = leading_measure(before)
     strips = []
-    for rank, index in showcase(before, after, name).items():
+    for rank, index in showcase(before, after, name, pictures).items() if pictures else ():
         pair = evaluation.pairs[index].read()
-        settings = evaluation.settings
-        restored = restore(model.module, pair.blurred, tile=settings.tile, precision=settings.precision)
-        file = f"{model.label.replace('/', '_')}_{rank}.png"
-        write_image(folder / file, make_strip(pair, restored, before[index], after[index]))
+        drawn = make_strip(pair, method.restore(pair).image, before[index], after[index], method.label)
+        file = f"{method.label.replace('/', '_')}_{rank}.png"
+        write_image(folder / file, drawn)
         gain = after[index].value(name) - before[index].value(name)
-        place = f"{before[index].scene}/{before[index].pair}"
-        strips.append((file, f"{model.label}, {rank} of {len(before)}: {gain:+.2f} dB {TITLES[name]}, {place}"))
+        place = f"{before[index].data}, {before[index].scene}/{before[index].pair}"
+        caption = f"{rank} of {len(before)}: {gain:+.2f} dB {MEASURES[name].title}, {place}"
+        strips.append((file, PageStrip(method=method.label, rank=rank, caption=caption, jpeg=as_jpeg(drawn))))
     return strips
-
-
-def _page(summary: dict[str, Any], strips: list[tuple[str, str]]) -> str:
-    def row(tag: str, texts: list[str]) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts) + "</tr>"
-
-    body = [row("th", ["", *(TITLES[name] for name in MEASURES)])]
-    for method, content in summary["methods"].items():
-        body.append(row("td", [method, *(cell(content, name) for name in MEASURES)]))
-    figures = [
-        f'<figure><img src="strips/{html.escape(file, quote=True)}" alt="{html.escape(caption, quote=True)}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-        for file, caption in strips
-    ]
-    return (
-        '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Evaluation</title>'
-        f"<style>{_STYLE}</style><h1>Evaluation</h1>\n<table>{''.join(body)}</table>\n"
-        + "".join(f"<p><small>{html.escape(line)}</small></p>\n" for line in remarks(summary))
-        + "\n".join(figures)
-        + '\n<p><a href="scores.csv">scores.csv</a>, <a href="summary.json">summary.json</a></p></html>\n'
-    )

@@ -1,39 +1,26 @@
-"""Evaluating models on pairs files: which pairs, every method on each of them, and the summary of it all."""
+"""Evaluating methods on pairs files: which pairs, and every method on each of them."""
 
-import hashlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress
 from localblur.common.settings import Settings
+from localblur.datasets.images import from_unit, to_array
 from localblur.datasets.store import PairsFile
-from localblur.training.checkpoint import ModelCard
-from localblur.training.evaluation import (
-    BLURRED,
-    CONVENTIONS,
-    MEASURES,
-    EvaluationPair,
-    Gain,
-    Mean,
-    Score,
-    finite_mean,
-    measure,
-    paired_gain,
-    prepare_pair,
-)
-from localblur.training.inference import Precision, Tile, restore
-from localblur.training.networks.base import RestorationNetwork
-
-FORMAT = "localblur-evaluation"
+from localblur.training.blur_length import blur_length_px
+from localblur.training.detection import Detector, Layout, Picture
+from localblur.training.detection_agreement import Agreement, agree
+from localblur.training.engine import Precision
+from localblur.training.evaluation import BLURRED, EvaluationPair, Score, prepare_pair
+from localblur.training.evaluation_measures import WITHOUT_REFERENCE, reference_measures, take_measures
+from localblur.training.evaluation_methods import Method, Untouched
+from localblur.training.inference import Tile
 
 
 class EvaluationSettings(Settings):
@@ -42,6 +29,10 @@ class EvaluationSettings(Settings):
     Attributes:
         split: which scenes.
         tile, precision, device: how networks are run, see `localblur.training.inference`.
+        selective: networks restore only what their coarse gate calls blurred.
+        kernel: what classical baselines know of the blur.
+        aligned: whether pictures are also aligned before PSNR is taken.
+        detector, detector_layout, detector_px: how objects are found; None for not at all.
         seed: of the bootstrap.
     """
 
@@ -49,17 +40,13 @@ class EvaluationSettings(Settings):
     tile: Tile = "auto"
     precision: Precision = "auto"
     device: str = "cpu"
+    selective: bool = False
+    kernel: Literal["oracle", "gaussian", "line"] = "oracle"
+    aligned: bool = False
+    detector: str | None = None
+    detector_layout: Layout = "auto"
+    detector_px: int = 640
     seed: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """A network under test; `label` is its name in tables and file names."""
-
-    label: str
-    path: Path
-    module: RestorationNetwork
-    card: ModelCard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +70,22 @@ class PairReference:
 
 @dataclass(kw_only=True)
 class Evaluation:
-    """Scores of every method; `scores[method][i]` belongs to `pairs[i]`. "blurred" is the first method."""
+    """Scores of every method; `scores[method][i]` belongs to `pairs[i]`. "blurred" is the first method.
+
+    Attributes:
+        methods: without "blurred".
+        rejected: pairs left out because they are rejected.
+        agreements: as `scores`, of the detector; empty without one.
+        reference: numbers of the sharp pictures that need no reference, by name.
+    """
 
     settings: EvaluationSettings
-    models: Sequence[Model]
+    methods: Sequence[Method]
     pairs: list[PairReference]
     rejected: int
     scores: dict[str, list[Score]] = field(default_factory=dict)
+    agreements: dict[str, list[Agreement]] = field(default_factory=dict)
+    reference: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def before(self) -> list[Score]:
@@ -106,10 +102,12 @@ def choose_pairs(files: Mapping[str, PairsFile], split: str) -> tuple[list[PairR
     pairs: list[PairReference] = []
     rejected = 0
     for label, file in files.items():
-        scenes = [scene for scene in file.scenes if scene.split == split]
+        scenes = [scene for scene in file.scenes if scene.split == split and scene.count]
         if not scenes:
-            present = sorted({scene.split for scene in file.scenes})
-            raise LocalblurError(f"{file.path} has no scene in split {split!r}, only in {', '.join(present) or 'none'}")
+            present = sorted({scene.split for scene in file.scenes if scene.count})
+            raise LocalblurError(
+                f"{file.path} has no pair in split {split!r}, only in {', '.join(present) or 'none'}; choose --split"
+            )
         found = [(scene.name, index) for scene in scenes for index in range(scene.count)]
         usable = [(scene, index) for scene, index in found if not file.is_rejected(scene, index)]
         if not usable:
@@ -125,33 +123,55 @@ def open_files(paths: Sequence[Path], stack: ExitStack) -> dict[str, PairsFile]:
     return {label: stack.enter_context(PairsFile.open(path)) for label, path in zip(labels, paths, strict=True)}
 
 
-def evaluate(files: Mapping[str, PairsFile], models: Sequence[Model], settings: EvaluationSettings) -> Evaluation:
-    """Measure the blurred pictures and what every model makes of them.
+def evaluate(
+    files: Mapping[str, PairsFile],
+    methods: Sequence[Method],
+    settings: EvaluationSettings,
+    detector: Detector | None = None,
+) -> Evaluation:
+    """Measure the blurred pictures and what every method makes of them.
 
     Raises:
         LocalblurError: if a file has no usable pair in the split, a pair is damaged, or a network returns NaN.
     """
     pairs, rejected = choose_pairs(files, settings.split)
-    evaluation = Evaluation(settings=settings, models=models, pairs=pairs, rejected=rejected)
+    evaluation = Evaluation(settings=settings, methods=methods, pairs=pairs, rejected=rejected)
     with Progress(len(pairs), "evaluate") as progress:
         for reference in pairs:
-            pair = reference.read()
-            for method, image in restorations(pair, models, settings):
-                score = measure(
-                    image, pair, data=reference.data, scene=reference.scene, name=reference.name, method=method
-                )
-                evaluation.scores.setdefault(method, []).append(score)
+            _measure_pair(evaluation, reference, detector)
             progress.step(f"{reference.scene}/{reference.name}")
     return evaluation
 
 
-def restorations(
-    pair: EvaluationPair, models: Sequence[Model], settings: EvaluationSettings
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """The blurred picture, then each model's restoration of it, with the methods' names."""
-    yield BLURRED, pair.blurred
-    for model in models:
-        yield model.label, restore(model.module, pair.blurred, tile=settings.tile, precision=settings.precision)
+def _measure_pair(evaluation: Evaluation, reference: PairReference, detector: Detector | None) -> None:
+    pair = reference.read()
+    mask = None if pair.mask is None else to_array(pair.mask)[..., 0] > 0.5
+    length, estimated = blur_length_px(pair.info, to_array(pair.blurred), to_array(pair.sharp), mask)
+    sharp = reference_measures(pair)
+    for name in WITHOUT_REFERENCE:
+        evaluation.reference.setdefault(name, []).append(sharp[name])
+    expected = None if detector is None else detector.detect(_picture(pair.sharp))
+    for method in (Untouched(), *evaluation.methods):
+        image, gate = method.restore(pair)
+        score = Score(
+            data=reference.data,
+            scene=reference.scene,
+            pair=reference.name,
+            method=method.label,
+            values=take_measures(image, pair, gate=gate, aligned=evaluation.settings.aligned),
+            blurred_share=pair.blurred_share,
+            blur_px=length,
+            blur_estimated=estimated,
+        )
+        evaluation.scores.setdefault(method.label, []).append(score)
+        if detector is not None and expected is not None:
+            found = agree(detector.detect(_picture(image)), expected)
+            evaluation.agreements.setdefault(method.label, []).append(found)
+
+
+def _picture(image: torch.Tensor) -> Picture:
+    picture: Picture = from_unit(to_array(image), 8)
+    return picture
 
 
 def unique_labels(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[str]:
@@ -173,69 +193,3 @@ def unique_labels(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[s
         if len(set(labels)) == len(labels) and not set(labels) & set(reserved):
             break
     return labels
-
-
-def summarise(evaluation: Evaluation) -> dict[str, Any]:
-    """Means, gains and everything needed to repeat them, as plain JSON values."""
-    before = evaluation.before
-    return {
-        "format": FORMAT,
-        "schema_version": 1,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: metadata.version(name) for name in ("localblur", "torch")},
-        "conventions": CONVENTIONS,
-        "settings": evaluation.settings.model_dump(mode="json"),
-        "data": sorted({str(pair.file.path) for pair in evaluation.pairs}),
-        "pairs": len(before),
-        "scenes": len({(pair.data, pair.scene) for pair in evaluation.pairs}),
-        "rejected": evaluation.rejected,
-        "without_mask": sum(math.isnan(score.blurred_share) for score in before),
-        "empty_mask": sum(score.blurred_share == 0 for score in before),
-        "methods": {method: _summarise_method(evaluation, method) for method in evaluation.scores},
-    }
-
-
-def _summarise_method(evaluation: Evaluation, method: str) -> dict[str, Any]:
-    scores, before, seed = evaluation.scores[method], evaluation.before, evaluation.settings.seed
-    model = next((model for model in evaluation.models if model.label == method), None)
-    summary: dict[str, Any] = {
-        "model": None if model is None else _describe(model),
-        "mean": {name: _plain_mean(finite_mean([score.value(name) for score in scores])) for name in MEASURES},
-    }
-    if model is not None:
-        summary["gain"] = {name: _plain_gain(paired_gain(before, scores, name, seed)) for name in MEASURES}
-    return summary
-
-
-def _describe(model: Model) -> dict[str, Any]:
-    return {
-        "path": str(model.path),
-        "network": model.card.network,
-        "parameters": model.card.parameters,
-        "weights_sha256": weights_sha256(model.module),
-        "trained_on": model.card.data_fingerprint,
-        "recipe": model.card.recipe.get("recipe"),
-    }
-
-
-def weights_sha256(module: RestorationNetwork) -> str:
-    """Fingerprint of all weights: their names, shapes and values."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _plain_mean(mean: Mean) -> dict[str, Any]:
-    return {"value": mean.value, "pairs": mean.count, "equal_pictures": mean.infinite}
-
-
-def _plain_gain(gain: Gain) -> dict[str, Any]:
-    return {
-        "mean": gain.mean,
-        "pairs": gain.count,
-        "scenes": gain.scenes,
-        "interval_95_over_scenes": gain.over_scenes,
-        "interval_95_over_pairs": gain.over_pairs,
-    }

@@ -71,6 +71,31 @@ def weighted_ssim(
     return (similarity * inner).sum(dim=(1, 2, 3)) / (inner.sum(dim=(1, 2, 3)) * image.shape[1])
 
 
+def mean_change(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference over the pixels of `weight`, shape (B,), in the units of the images; NaN where empty.
+
+    The arguments are those of `weighted_psnr`.
+    """
+    _check(image, reference, weight)
+    weight = weight.double()
+    difference = (image.double() - reference.double()).abs() * weight
+    return difference.sum(dim=(1, 2, 3)) / (weight.sum(dim=(1, 2, 3)) * image.shape[1])
+
+
+def gate_iou(gate: torch.Tensor, mask: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
+    """Intersection over union of an open gate and a blur mask, shape (B,); NaN where both are empty.
+
+    Args:
+        gate, mask: (B, 1, H, W) in [0, 1].
+        threshold: from here on the gate is open; the mask counts above 0.5.
+    """
+    if gate.ndim != 4 or gate.shape[1] != 1 or gate.shape != mask.shape:
+        raise ValueError(f"gate and mask must be (B, 1, H, W), got {tuple(gate.shape)} and {tuple(mask.shape)}")
+    is_open, blurred = gate >= threshold, mask > 0.5
+    common = (is_open & blurred).sum(dim=(1, 2, 3), dtype=torch.float64)
+    return common / (is_open | blurred).sum(dim=(1, 2, 3), dtype=torch.float64)
+
+
 def nan_mean(values: torch.Tensor) -> Mean:
     """Mean of the values that are numbers, and how many there are; infinite values count."""
     numbers = values[~torch.isnan(values)]

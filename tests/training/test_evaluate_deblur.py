@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -17,15 +18,8 @@ from localblur.datasets.pair import Pair, PairInfo, Verdict
 from localblur.datasets.store import PairsWriter, StoreHeader
 from localblur.training.checkpoint import WEIGHTS_NAME, save_model
 from localblur.training.evaluate_deblur import main
-from localblur.training.evaluation import (
-    Score,
-    bootstrap_interval,
-    finite_mean,
-    measure,
-    paired_gain,
-    prepare_pair,
-    showcase,
-)
+from localblur.training.evaluation import Score, finite_mean, prepare_pair, showcase
+from localblur.training.evaluation_measures import MEASURES, take_measures
 from localblur.training.evaluation_run import unique_labels
 from localblur.training.networks.table import NETWORKS
 
@@ -51,9 +45,10 @@ def write_pairs(path: Path, pairs: list[Pair], split: str = "test") -> Path:
     return path
 
 
-def score(value: float, scene: str = "s", pair: str = "0") -> Score:
-    numbers = {"psnr": value, "ssim": value, "weighted_psnr": value, "weighted_ssim": value, "blurred_share": 0.1}
-    return Score(data="d", scene=scene, pair=pair, method="m", **numbers)
+def score(value: float) -> Score:
+    values = dict.fromkeys(MEASURES, value)
+    facts = {"blurred_share": 0.1, "blur_px": 9.0, "blur_estimated": True}
+    return Score(data="d", scene="s", pair="0", method="m", values=values, **facts)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +90,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def test_a_split_the_file_has_not_is_refused_with_those_it_has(tmp_path, model):
     path = write_pairs(tmp_path / "train.h5", [make_pair(0, "s", "00")], split="train")
     message = one_error(evaluate(path, "--model", model, "-o", tmp_path / "out"))
-    assert "no scene in split 'test', only in train" in message
+    assert "no pair in split 'test', only in train" in message
     assert not (tmp_path / "out").exists()
     assert evaluate(path, "--split", "nowhere", "-o", tmp_path / "out").exit_code == 2
 
@@ -141,21 +136,24 @@ def test_a_valid_box_below_the_window_of_ssim_is_refused(tmp_path):
     assert "its valid box is 10x60 px" in one_error(evaluate(path, "-o", tmp_path / "out"))
 
 
-def test_numbers_equal_scikit_image(rng):
+def test_numbers_equal_scikit_image():
     pair = make_pair(5, "s", "00", valid_box=(4, 6, 58, 77))
     prepared = prepare_pair(pair, "srgb")
-    found = measure(prepared.blurred, prepared, data="d", scene="s", name="00", method="blurred")
+    found = take_measures(prepared.blurred, prepared)
     blurred, sharp = pair.blurred[4:58, 6:77], pair.sharp[4:58, 6:77]
-    assert found.psnr == pytest.approx(peak_signal_noise_ratio(sharp, blurred), abs=1e-6)
+    assert found["psnr"] == pytest.approx(peak_signal_noise_ratio(sharp, blurred), abs=1e-6)
     expected = structural_similarity(
         sharp, blurred, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
-    assert found.ssim == pytest.approx(expected, abs=1e-4)
+    assert found["ssim"] == pytest.approx(expected, abs=1e-4)
     inside = pair.mask[4:58, 6:77] >= 128
     error = ((sharp / 255.0 - blurred / 255.0) ** 2)[inside].mean()
-    assert found.weighted_psnr == pytest.approx(-10 * np.log10(error), abs=1e-6)
-    assert found.blurred_share == pytest.approx(inside.mean())
-    assert found.weighted_psnr < found.psnr
+    assert found["weighted_psnr"] == pytest.approx(-10 * np.log10(error), abs=1e-6)
+    assert prepared.blurred_share == pytest.approx(inside.mean())
+    assert found["weighted_psnr"] < found["psnr"]
+    assert found["outside_psnr"] == float("inf")
+    assert found["weighted_sharpness"] < take_measures(prepared.sharp, prepared)["weighted_sharpness"]
+    assert np.isnan([found["gate_iou"], found["aligned_psnr"]]).all()
 
 
 def test_the_valid_box_hides_what_lies_outside():
@@ -174,45 +172,16 @@ def test_linear_pairs_are_coded_before_they_are_measured():
 
 def test_means_leave_out_what_is_not_finite_and_count_it():
     mean = finite_mean([1.0, 3.0, float("nan"), float("inf")])
-    assert (mean.value, mean.count, mean.infinite) == (2.0, 2, 1)
+    assert (mean.value, mean.count, mean.infinite, mean.missing) == (2.0, 2, 1, 1)
     assert finite_mean([float("nan")]).value is None
-
-
-def test_the_interval_covers_the_truth_about_as_often_as_it_says(rng):
-    truth, covered, trials = 0.3, 0, 300
-    for _ in range(trials):
-        values = rng.normal(truth, 1.0, 60)
-        interval = bootstrap_interval(values, np.arange(60), rng, resamples=400)
-        assert interval is not None
-        covered += interval[0] <= truth <= interval[1]
-    assert 0.90 < covered / trials < 0.985
-
-
-def test_drawing_scenes_gives_wider_intervals_when_pairs_of_a_scene_agree(rng):
-    level = rng.normal(0, 1, 8)
-    after = [score(level[n] + 0.01 * i, f"s{n}", str(i)) for n in range(8) for i in range(10)]
-    before = [score(0.0, f"s{n}", str(i)) for n in range(8) for i in range(10)]
-    gain = paired_gain(before, after, "psnr", seed=0)
-    assert gain.over_scenes is not None
-    assert gain.over_pairs is not None
-    width = [high - low for low, high in (gain.over_scenes, gain.over_pairs)]
-    assert width[0] > 2 * width[1]
-    assert gain == paired_gain(before, after, "psnr", seed=0)
-    assert gain.scenes == 8
-    assert gain.count == 80
-
-
-def test_one_scene_or_one_pair_has_no_interval():
-    gain = paired_gain([score(1.0)], [score(2.0)], "psnr", seed=0)
-    assert (gain.mean, gain.over_scenes, gain.over_pairs) == (1.0, None, None)
-    assert paired_gain([score(float("inf"))], [score(2.0)], "psnr", seed=0).mean is None
 
 
 def test_best_median_and_worst_are_named_once():
     before = [score(0.0)] * 5
     after = [score(value) for value in (3.0, -1.0, float("nan"), 2.0, 0.5)]
-    assert showcase(before, after, "psnr") == {"best": 0, "median": 3, "worst": 1}
-    assert showcase(before[:1], after[:1], "psnr") == {"best": 0}
+    assert showcase(before, after, "psnr") == {"best1": 0, "median": 3, "worst1": 1}
+    assert showcase(before, after, "psnr", 2) == {"best1": 0, "best2": 3, "worst1": 1, "worst2": 4}
+    assert showcase(before[:1], after[:1], "psnr") == {"best1": 0}
     assert showcase(before[:1], [score(float("nan"))], "psnr") == {}
 
 
@@ -252,19 +221,18 @@ def test_the_report_holds_every_pair_and_counts_what_is_left_out(tmp_path, data,
     assert "1 rejected pairs left out" in result.stdout
 
 
-def test_the_page_shows_three_strips_and_every_link_leads_somewhere(tmp_path, data, model):
+def test_the_page_needs_no_other_file_and_its_links_lead_somewhere(tmp_path, data, model):
     out = tmp_path / "out"
-    assert evaluate(data, "--model", model, "-o", out).exit_code == 0
-    assert sorted(path.name for path in (out / "strips").iterdir()) == [
-        "best_best.png",
-        "best_median.png",
-        "best_worst.png",
-    ]
+    assert evaluate(data, "--model", model, "-o", out, "--pictures", "1").exit_code == 0
+    expected = ["best_best1.png", "best_median.png", "best_worst1.png"]
+    assert sorted(path.name for path in (out / "strips").iterdir()) == expected
+    assert read_image(out / "strips" / "best_best1.png").shape[1] > 3 * 400
     page = (out / "index.html").read_text()
-    for name in ("strips/best_best.png", "strips/best_median.png", "strips/best_worst.png", "scores.csv"):
-        assert f'"{name}"' in page
-        assert (out / name).is_file()
-    assert read_image(out / "strips" / "best_best.png").shape[1] > 3 * 400
+    assert page.count("data:image/jpeg;base64,") == 3
+    assert page.count("data:image/png;base64,") == (out / "curves.png").is_file()
+    links = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert {link for link in links if not link.startswith("data:")} == {"scores.csv", "summary.json"}
+    assert (out / "scores.csv").is_file()
     assert not list(out.rglob("*.part*"))
 
 
@@ -283,10 +251,11 @@ def test_strips_of_an_earlier_report_go_and_nothing_else_does(tmp_path, data, mo
     (out / "strips" / "mine.png").write_text("x")
     assert evaluate(data, "-o", out, "--overwrite").exit_code == 0
     assert [path.name for path in (out / "strips").iterdir()] == ["mine.png"]
-    (out / "summary.json").write_text("{}")
-    (out / "strips" / "my_best.png").write_text("x")
     assert evaluate(data, "-o", out, "--overwrite").exit_code == 0
-    assert (out / "strips" / "my_best.png").exists()
+    (out / "summary.json").write_text("{}")
+    (out / "strips" / "my_best1.png").write_text("x")
+    assert evaluate(data, "-o", out, "--overwrite").exit_code == 0
+    assert (out / "strips" / "my_best1.png").exists()
 
 
 def test_without_masks_weighted_numbers_are_absent_and_said_to_be(tmp_path, model):
@@ -295,7 +264,7 @@ def test_without_masks_weighted_numbers_are_absent_and_said_to_be(tmp_path, mode
     assert result.exit_code == 0, result.output
     assert "no pair has a blur mask" in result.stdout
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["methods"]["best"]["mean"]["weighted_ssim"] == {"value": None, "pairs": 0, "equal_pictures": 0}
+    assert summary["methods"]["best"]["mean"]["weighted_ssim"]["value"] is None
     assert summary["methods"]["best"]["gain"]["weighted_psnr"]["mean"] is None
 
 
