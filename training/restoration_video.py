@@ -20,6 +20,9 @@ QUALITY = 16
 
 _HD_HEIGHT_PX = 720
 
+_EXACT = 0x2 | 0x2000 | 0x40000
+"""swscale: bilinear, all colour samples, exact rounding; as it comes, brightness falls by a level on the way and back."""
+
 
 def frame_count(source: Path) -> int:
     """How many frames a video has as its container states it, 0 where it does not.
@@ -93,13 +96,13 @@ class _Copy:
 
     def _write(self, frame: Any, restore: Callable[[Frame], Frame]) -> None:
         space = _colorspace(frame)
-        picture = frame.reformat(format="rgb24", src_colorspace=space).to_ndarray()
+        picture = frame.reformat(format="rgb24", src_colorspace=space, interpolation=_EXACT).to_ndarray()
         turns = round(frame.rotation / 90) % 4
         upright = np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
         restored = av.VideoFrame.from_ndarray(np.ascontiguousarray(restore(upright)), format="rgb24")
         if self._encoder is None:
             self._encoder = self._begin(restored.width, restored.height, space)
-        converted = restored.reformat(format=self._encoder.pix_fmt, dst_colorspace=space)
+        converted = restored.reformat(format=self._encoder.pix_fmt, dst_colorspace=space, interpolation=_EXACT)
         converted.pts, converted.time_base = frame.pts, frame.time_base
         self._output.mux(self._encoder.encode(converted))
 

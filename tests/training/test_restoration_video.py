@@ -82,3 +82,19 @@ def test_odd_sizes_are_kept(tmp_path):
     restore_video(source, tmp_path / "b.mp4", lambda frame: np.ascontiguousarray(frame[:47, :63]), lambda: None)
     with av.open(str(tmp_path / "b.mp4")) as container:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (63, 47)
+
+
+def test_colours_do_not_drift(tmp_path, rng):
+    source = tmp_path / "a.mp4"
+    with av.open(str(source), "w") as output:
+        stream = output.add_stream("libx264", rate=10, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        colours = np.repeat(np.repeat(rng.integers(30, 220, (6, 8, 3), dtype=np.uint8), 8, 0), 8, 1)
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(colours, format="rgb24")))
+        output.mux(stream.encode())
+    restore_video(source, tmp_path / "b.mp4", lambda frame: frame, lambda: None)
+    planes = []
+    for path in (source, tmp_path / "b.mp4"):
+        with av.open(str(path)) as container:
+            planes.append(next(container.decode(video=0)).to_ndarray(format="yuv420p").astype(int))
+    assert abs((planes[1] - planes[0])[:48].mean()) < 0.3
