@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path, write_text
-from localblur.datasets.cutouts import Cutout, GrabCutSettings, cut_out, find_object
+from localblur.datasets.cutouts import Cutout, GrabCutSettings, NoObjectError, cut_out, find_object
 from localblur.datasets.images import IntArray, as_rgb, read_channels, read_plane
 from localblur.datasets.local_scenes import list_pictures
 from localblur.datasets.names import storable_name
@@ -69,20 +69,23 @@ def make_cutout(task: CutoutTask) -> Path:
     """Cut an object out and write it as RGBA; what is there already is kept. Runs in workers.
 
     Raises:
-        LocalblurError: if there is no usable object; the reason names the file.
+        NoObjectError: if GrabCut finds none, now or earlier.
+        LocalblurError: if a file cannot be read, or the mask does not fit. The reason names the file.
     """
     if task.output.is_file():
         return task.output
     refused = task.output.with_suffix(NO_OBJECT)
     if refused.is_file():
-        raise LocalblurError(refused.read_text(encoding="utf-8").strip())
+        raise NoObjectError(refused.read_text(encoding="utf-8").strip())
     task.output.parent.mkdir(parents=True, exist_ok=True)
     try:
         cutout = _cut(task)
-    except LocalblurError as error:
-        reason = str(error) if str(task.picture) in str(error) else f"{task.picture}: {error}"
+    except NoObjectError as error:
+        reason = f"{task.picture}: {error}"
         write_text(refused, reason + "\n")
-        raise LocalblurError(reason) from error
+        raise NoObjectError(reason) from error
+    except LocalblurError as error:
+        raise LocalblurError(str(error) if str(task.picture) in str(error) else f"{task.picture}: {error}") from error
     _write_rgba(task.output, cutout)
     return task.output
 

@@ -26,6 +26,10 @@ _EDGE_PX = 0.7
 _SOLID = 250
 
 
+class NoObjectError(LocalblurError):
+    """A photograph in which GrabCut finds no object worth moving."""
+
+
 class GrabCutSettings(Settings):
     """When the foreground GrabCut finds is an object worth moving.
 
@@ -102,7 +106,7 @@ def find_object(image: ByteArray, settings: GrabCutSettings) -> ByteArray:
     The frame of the picture is taken for background (Rother, Kolmogorov and Blake, "GrabCut", SIGGRAPH 2004).
 
     Raises:
-        LocalblurError: if what it finds is no object worth moving; the reason in words.
+        NoObjectError: if what it finds is no object worth moving; the reason in words.
     """
     height, width = image.shape[:2]
     scale = min(1.0, settings.longest_px / max(height, width))
@@ -156,7 +160,7 @@ def _grab(small: ByteArray, settings: GrabCutSettings) -> npt.NDArray[np.bool_]:
             cv2.GC_INIT_WITH_RECT,
         )
     except cv2.error as error:
-        raise LocalblurError("GrabCut finds no foreground: the photograph is too small or too even") from error
+        raise NoObjectError("GrabCut finds no foreground: the photograph is too small or too even") from error
     return np.asarray((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
 
 
@@ -171,20 +175,20 @@ def _main_part(found: npt.NDArray[np.bool_], settings: GrabCutSettings) -> npt.N
     """The largest piece with its holes filled and thin hairs removed, if it is most of what was found."""
     share = float(found.mean())
     if not settings.area[0] <= share <= settings.area[1]:
-        raise LocalblurError(
+        raise NoObjectError(
             f"the foreground fills {share:.0%} of the photograph, not {settings.area[0]:.0%} to {settings.area[1]:.0%}"
         )
     opened = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
     areas = statistics[1:, cv2.CC_STAT_AREA]
     if not len(areas) or areas.max() < settings.whole * areas.sum():
-        raise LocalblurError("the foreground is in several pieces")
+        raise NoObjectError("the foreground is in several pieces")
     piece = np.asarray(labels == 1 + int(areas.argmax()), np.uint8)
     outlines, _ = cv2.findContours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=cv2.contourArea)
     hull = float(cv2.contourArea(cv2.convexHull(outline)))
     if hull <= 0 or cv2.contourArea(outline) < settings.solid * hull:
-        raise LocalblurError("the foreground is too ragged for an object")
+        raise NoObjectError("the foreground is too ragged for an object")
     return np.asarray(cv2.drawContours(np.zeros_like(piece), [outline], -1, 1, cv2.FILLED) > 0)
 
 
@@ -195,16 +199,14 @@ def _check_outline(small: ByteArray, mask: npt.NDArray[np.bool_], settings: Grab
     within[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2] = False
     along_frame = float(within.sum() / max(rim.sum(), 1))
     if along_frame > settings.border:
-        raise LocalblurError(f"{along_frame:.0%} of the foreground's outline lies along the frame, cut off")
+        raise NoObjectError(f"{along_frame:.0%} of the foreground's outline lies along the frame, cut off")
     smooth = cv2.blur(small.astype(np.float32), (3, 3))
     binary, disc = mask.astype(np.uint8), np.ones((5, 5), np.uint8)
     inside, outside = (cv2.erode(binary, disc, borderValue=0), 1 - cv2.dilate(binary, disc))
     own, other = (_normalised(smooth, weight.astype(np.float32), 5.0) for weight in (inside, outside))
     step = float(np.abs(own - other).max(axis=-1)[rim].mean())
     if step < settings.contrast:
-        raise LocalblurError(
-            f"colours change by {step:.0f} levels across the foreground's outline, too few to trust it"
-        )
+        raise NoObjectError(f"colours change by {step:.0f} levels across the foreground's outline, too few to trust it")
 
 
 def _own_colours(image: ByteArray, alpha: ByteArray) -> ByteArray:

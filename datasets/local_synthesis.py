@@ -13,6 +13,7 @@ from localblur.common.files import ensure_space
 from localblur.common.parallel import Progress, run_tasks
 from localblur.datasets.compression import Compression
 from localblur.datasets.cutout_files import CutoutTask, cutout_tasks, make_cutout
+from localblur.datasets.cutouts import NoObjectError
 from localblur.datasets.local_blur import draw_count
 from localblur.datasets.local_pairs import PLAN, LocalSynthesisSettings, LocalTask, write_local_pair
 from localblur.datasets.local_scenes import Scene, list_pictures, make_scenes, usable_photographs
@@ -121,7 +122,7 @@ def synthesize_local(
     if writer.begins():
         _check_space(output, settings, settings.count)
     with writer:
-        pool = _cut_all(to_cut, plan, settings, executor, result)
+        pool = _cut_all(to_cut, executor, result)
         tasks = [task for task in _tasks(plan, settings, pool, writer.parts) if _key(task) not in writer.finished]
         _check_space(output, settings, len(tasks))
         begun = time.monotonic()
@@ -191,11 +192,7 @@ def _shares(settings: LocalSynthesisSettings) -> str:
 
 
 def _cut_all(
-    to_cut: Sequence[tuple[CutoutTask, str]],
-    plan: LocalPlan,
-    settings: LocalSynthesisSettings,
-    executor: Executor | None,
-    result: LocalSynthesis,
+    to_cut: Sequence[tuple[CutoutTask, str]], executor: Executor | None, result: LocalSynthesis
 ) -> dict[str, list[Path]]:
     """Cut-outs by split, in the order of their names; what GrabCut refuses is counted, what is damaged is told."""
     splits = {task.output: split for task, split in to_cut}
@@ -205,12 +202,12 @@ def _cut_all(
             progress.step(task.picture.name)
             if isinstance(outcome, Path):
                 made.append(outcome)
-            elif not isinstance(outcome, LocalblurError):
-                raise outcome
-            elif task.mask is None and settings.grabcut is not None:
+            elif isinstance(outcome, NoObjectError):
                 result.without_object += 1
-            else:
+            elif isinstance(outcome, LocalblurError):
                 result.problems.append(str(outcome))
+            else:
+                raise outcome
     result.cutouts = len(made)
     pool: dict[str, list[Path]] = {}
     for path in sorted(made):

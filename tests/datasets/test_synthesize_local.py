@@ -108,6 +108,16 @@ def test_a_mask_of_the_wrong_size_is_told(tmp_path: Path, photos: Path) -> None:
     assert result.exit_code == 3 and "photo0.png: the mask is 10x10 but the photograph is 150x120" in result.output
 
 
+def test_damaged_pictures_of_objects_are_told_and_not_taken_for_empty(tmp_path: Path) -> None:
+    objects = tmp_path / "objects"
+    photograph(objects / "good.png", 1)
+    write_image(objects / "even.png", np.full((80, 100, 3), 90, np.uint8))
+    (objects / "broken.png").write_bytes(b"nothing")
+    result = call(*SMALL, "--objects", objects, "--count", 1, "-o", tmp_path / "x.h5")
+    assert result.exit_code == 3
+    assert "in 1 photographs no object was found" in result.output and "left out: cannot decode image" in result.output
+
+
 def test_too_little_space_is_told_before_anything_is_made(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
