@@ -21,7 +21,7 @@ QUALITY = 16
 _HD_HEIGHT_PX = 720
 
 _EXACT = 0x2 | 0x2000 | 0x40000
-"""swscale: bilinear, all colour samples, exact rounding; as it comes, brightness falls by a level on the way and back."""
+"""swscale: bilinear, all colour samples, exact rounding; otherwise brightness falls by a level on the way and back."""
 
 
 def frame_count(source: Path) -> int:
