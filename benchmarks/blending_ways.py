@@ -146,5 +146,6 @@ def cpu_in_turns(path: Path, rounds: int) -> dict[str, Measured]:
 
 
 def difference(name: str, more: Measured, less: Measured) -> Measured:
-    """What one way takes beyond another, round by round."""
-    return Measured(name=name, seconds=[a - b for a, b in zip(more.seconds, less.seconds, strict=True)])
+    """CPU time that one way takes beyond another, round by round; the memory is that of the whole way."""
+    seconds = [a - b for a, b in zip(more.seconds, less.seconds, strict=True)]
+    return Measured(name=name, seconds=seconds, peak_mib=more.peak_mib)
