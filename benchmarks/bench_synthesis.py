@@ -80,9 +80,9 @@ def run(rounds: int) -> Section:
     )
     return Section(
         title="Pairs from video",
-        text="CPU time of all threads per frame (not wall time), eleven frames averaged, H.264 video made here (60 Mbit/s"
-        " at 240 frames a second); all ways in turns in one process. `tmix` has no stride and averages codes; ours"
-        " averages light.",
+        text="CPU time of all threads per frame (not wall time), eleven frames averaged, H.264 video made here (60"
+        " Mbit/s at 240 frames a second); all ways in turns in one process. `tmix` has no stride and averages codes;"
+        " ours averages light.",
         rows=rows,
         facts=facts,
     )
