@@ -4,6 +4,7 @@ import json
 import struct
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -274,6 +275,36 @@ def set_head(folder: Path, bias: torch.Tensor) -> None:
     weights = safetensors.torch.load_file(folder / WEIGHTS_NAME)
     weights["feat_extract.5.main.0.bias"] = bias
     safetensors.torch.save_file(weights, folder / WEIGHTS_NAME, metadata=header)
+
+
+def test_a_video_beside_a_picture(model, photo, tmp_path, rng):
+    clip = photo.parent / "clip.mkv"
+    with av.open(str(clip), "w") as output:
+        stream = output.add_stream("libx264", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(3):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(smooth(rng, 48, 64), format="rgb24")))
+        output.mux(stream.encode())
+    (photo.parent / "torn.mp4").write_bytes(b"nothing")
+    result = deblur(
+        photo.parent, "--model", model, "-o", tmp_path / "out", "--compare", "--gate-output", tmp_path / "g"
+    )
+    assert result.exit_code == 3, result.output
+    assert "2 of 3 pictures restored" in result.stdout
+    assert "torn.mp4 as a video" in result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clip.mp4", "photo.png", "photo_compare.png"]
+    with av.open(str(tmp_path / "out" / "clip.mp4")) as container:
+        assert [frame.width for frame in container.decode(video=0)] == [64, 64, 64]
+
+
+def test_eight_versions_and_bytes_change_little(model, photo, tmp_path):
+    results = {}
+    for name, extra in (("once", []), ("eight", ["--self-ensemble"]), ("bytes", ["--precision", "int8"])):
+        assert deblur(photo, "--model", model, "-o", tmp_path / name, "--dense", *extra).exit_code == 0
+        results[name] = read_image(tmp_path / name / "photo.png").astype(int)
+    for name in ("eight", "bytes"):
+        difference = np.abs(results[name] - results["once"])
+        assert 0 < difference.mean() < 5
 
 
 def test_too_little_memory_and_formats_of_another_runtime_are_one_line(model, photo, tmp_path):
