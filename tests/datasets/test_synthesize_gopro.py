@@ -12,7 +12,7 @@ from localblur.datasets import synthesis_plan, video_work, work_tally
 from localblur.datasets.images import read_image, read_plane, srgb_decode, srgb_encode, write_image
 from localblur.datasets.pair import binary_mask
 from localblur.datasets.store import PairsFile
-from localblur.datasets.synthesis import synthesize
+from localblur.datasets.synthesis import preview_synthesis, synthesize
 from localblur.datasets.synthesis_settings import SynthesisSettings
 from localblur.datasets.synthesize_gopro import main
 
@@ -157,6 +157,14 @@ def test_an_interrupted_run_continues_and_ends_with_the_same_pairs(tmp_path, cli
                 one, other = whole.read(scene.name, index), continued.read(scene.name, index)
                 np.testing.assert_array_equal(one.blurred, other.blurred)
                 np.testing.assert_array_equal(one.mask, other.mask)
+
+
+def test_no_window_of_real_video_crosses_one_of_its_cuts(shared):
+    plan = preview_synthesis([shared / "data/video/bikes.mp4"], SynthesisSettings(stride=1, shortest=3, longest=7))
+    windows = plan.videos[0].windows
+    assert len(windows) > 200
+    for cut in (30, 76, 137, 187, 242):  # as seen by eye
+        assert not [window for window in windows if window.start < cut < window.stop]
 
 
 def test_real_video_becomes_pairs(shared, tmp_path):

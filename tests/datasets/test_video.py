@@ -2,6 +2,7 @@
 
 import wave
 
+import av
 import numpy as np
 import pytest
 
@@ -88,6 +89,20 @@ def test_a_folder_without_pictures_or_with_a_corrupt_one_is_refused(tmp_path):
         list(read_frames(tmp_path))
     one_line(caught)
     assert "2.png" in str(survey(tmp_path).problem)
+
+
+def test_hdr_video_is_refused_because_no_curve_of_8_bits_describes_it(tmp_path, moving_frames):
+    path = tmp_path / "hdr.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p10le"
+        stream.codec_context.color_trc = 18
+        for image in moving_frames(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    for read in (survey, lambda source: list(read_frames(source))):
+        with pytest.raises(LocalblurError, match="HLG"):
+            read(path)
 
 
 def test_lossless_frames_come_back_bit_for_bit(tmp_path, write_video, moving_frames):
