@@ -18,6 +18,7 @@ import bench_demosaic
 import bench_import
 import bench_inference
 import bench_loader
+import bench_local
 import bench_masks
 import bench_patches
 import bench_view
@@ -36,6 +37,7 @@ SECTIONS: dict[str, Callable[[int], Section]] = {
     "demosaic": bench_demosaic.run,
     "masks": bench_masks.run,
     "view": bench_view.run,
+    "local": bench_local.run,
     "capture": bench_capture.run,
     "capture-rate": bench_capture_rate.run,
 }
