@@ -21,6 +21,7 @@ import bench_loader
 import bench_local
 import bench_masks
 import bench_patches
+import bench_synthesis
 import bench_view
 import click
 from machine import describe_machine
@@ -37,6 +38,7 @@ SECTIONS: dict[str, Callable[[int], Section]] = {
     "demosaic": bench_demosaic.run,
     "masks": bench_masks.run,
     "view": bench_view.run,
+    "synthesis": bench_synthesis.run,
     "local": bench_local.run,
     "capture": bench_capture.run,
     "capture-rate": bench_capture_rate.run,
