@@ -66,8 +66,8 @@ def estimate_blur_px(blurred: FloatArray, sharp: FloatArray, mask: npt.NDArray[n
             kernel = rasterise(line_trajectory(length, angle))
             error = float(np.mean((cv2.filter2D(before, -1, kernel) - after)[inside] ** 2))
             if error < best:
-                best, found = error, length
-    return found / scale
+                best, found = error, float(length)
+    return float(found / scale)
 
 
 def _largest_part(mask: npt.NDArray[np.bool_] | None, size: tuple[int, int]) -> tuple[slice, slice]:

@@ -12,7 +12,10 @@ import skimage.data
 import skimage.metrics
 import torch
 
+from localblur.datasets.pair import PairInfo
 from localblur.training import metrics
+from localblur.training.evaluation import EvaluationPair
+from localblur.training.evaluation_measures import take_measures
 
 GOLDEN = Path(__file__).parent / "golden"
 DECIBEL, SIMILARITY = 1e-3, 1e-4
@@ -91,6 +94,19 @@ def test_metrics_equal_the_published_code(case, golden, name):
         assert float(value) == pytest.approx(float(golden[f"{name}_{metric}"]), abs=tolerance)
 
 
+@pytest.mark.parametrize(("name", "tolerance"), [("localblur", 0.1), ("shift1_2", 0.5), ("gain_shift", 0.1)])
+def test_an_evaluation_takes_the_numbers_of_the_published_code(case, golden, name, tolerance):
+    """With both ways to align; what ECC leaves of a shift varies with OpenCV."""
+    image = case.prediction(name)
+    pair = EvaluationPair(info=PairInfo(name=name), blurred=image, sharp=case.reference, mask=case.weight)
+    found = take_measures(image, pair, aligned=True)
+    limits = {"psnr": DECIBEL, "ssim": SIMILARITY, "weighted_psnr": DECIBEL, "weighted_ssim": SIMILARITY}
+    for metric, limit in {**limits, "aligned_psnr": tolerance, "realblur_psnr": tolerance}.items():
+        assert found[metric] == pytest.approx(float(golden[f"{name}_{metric}"]), abs=limit)
+    excess_db = -10 * math.log10(golden[f"{name}_ecc_valid_fraction"])
+    assert found["aligned_psnr"] - found["realblur_psnr"] == pytest.approx(excess_db, abs=0.01)
+
+
 def test_psnr_and_ssim_equal_scikit_image(case):
     for name, image in case.images.items():
         own_psnr = metrics.psnr(batch(image), case.reference, data_range=1.0)
@@ -147,6 +163,30 @@ def test_an_empty_mask_is_not_a_number_and_is_left_out_of_the_mean():
     nothing = metrics.nan_mean(torch.tensor([float("nan")]))
     assert math.isnan(nothing.value)
     assert nothing.count == 0
+
+
+def test_overlap_of_gate_and_mask():
+    gate, mask = torch.zeros(4, 1, 8, 8), torch.zeros(4, 1, 8, 8)
+    gate[0, :, :4], mask[0, :, 2:6] = 0.5, 1  # half open counts as open
+    gate[1], mask[1] = 0.49, 1
+    gate[2] = 1
+    found = metrics.gate_iou(gate, mask)
+    assert found[:3].tolist() == [pytest.approx(1 / 3), 0, 0]
+    assert math.isnan(found[3])
+    assert float(metrics.gate_iou(gate, mask, threshold=0.4)[1]) == 1
+    with pytest.raises(ValueError, match="gate and mask"):
+        metrics.gate_iou(gate, mask[..., 1:])
+
+
+def test_change_is_seen_only_where_it_is_asked_for():
+    before, weight = torch.full((2, 3, 8, 8), 0.5), torch.zeros(2, 1, 8, 8)
+    after = before.clone()
+    after[0, :, :4] -= 0.25
+    after[0, :, 4:6] += 0.5
+    weight[0, :, 4:] = 1
+    change = metrics.mean_change(after, before, weight)
+    assert float(change[0]) == pytest.approx(0.25)
+    assert math.isnan(change[1])
 
 
 def test_equal_images_are_infinitely_good_and_stay_in_the_mean():
