@@ -89,7 +89,7 @@ def on_scene(folder: Path, way: Literal["dense", "gate", "truth"], precision: Pr
 
     The coarse pass is made in both of the latter.
     """
-    engine = made(chosen_network(), precision)
+    engine = made(trained() or random_network("lbag-small"), precision)
     pixels, mask = read_image(folder / "blurred.png"), read_plane(folder / "mask.png")
     settings = SkipSettings()
 
@@ -104,31 +104,30 @@ def on_scene(folder: Path, way: Literal["dense", "gate", "truth"], precision: Pr
     return run
 
 
-def chosen_network() -> RestorationNetwork:
-    """The model in the box; before there is one, random weights."""
+def trained() -> RestorationNetwork | None:
+    """The model in the box, None before there is one."""
     try:
         return load_model(model_in_the_box())[0]
     except LocalblurError:
-        return random_network("lbag-small")
+        return None
 
 
 def run(rounds: int) -> Section:
     """The networks at the sizes their users have, and what windows and skipping change."""
     auto = fastest_precision(CPU)
     rows = []
-    for name, height, width, precision in (
-        ("lbag", 512, 512, "int8"),
-        ("lbag", 512, 512, auto),
-        ("lbag-small", 720, 1280, "int8"),
-        ("lbag-small", 720, 1280, auto),
-    ):
-        fast, slow = side_by_side(
-            Variant(name=f"channels_last, {precision}", prepare=ours, arguments=(name, height, width, precision)),
+    for name, height, width in (("lbag", 512, 512), ("lbag-small", 720, 1280)):
+        *fast, slow = side_by_side(
+            *(
+                Variant(name=f"channels_last, {precision}", prepare=ours, arguments=(name, height, width, precision))
+                for precision in ("int8", auto)
+            ),
             Variant(name="NCHW, fp32", prepare=plain, arguments=(name, height, width)),
             rounds=rounds,
         )
-        note = f"PSNR between: {psnr(fast.result, slow.result):.1f} dB"
-        rows.append(Row(what=f"{name}, {width}x{height}", ours=fast, other=slow, note=note))
+        for found in fast:
+            note = f"PSNR between: {psnr(found.result, slow.result):.1f} dB"
+            rows.append(Row(what=f"{name}, {width}x{height}", ours=found, other=slow, note=note))
     tiled, whole = side_by_side(
         Variant(name=f"windows of {TILE_PX} px", prepare=ours, arguments=("lbag-small", 1080, 1920, "fp32", TILE_PX)),
         Variant(name="whole image", prepare=ours, arguments=("lbag-small", 1080, 1920, "fp32")),
@@ -147,11 +146,12 @@ def run(rounds: int) -> Section:
 
 
 def skipping_rows(rounds: int, precision: Precision) -> list[Row]:
-    """Skipping against restoring every pixel: with the network's own gate, and with a perfect one."""
+    """Skipping against restoring every pixel: with a perfect gate, and with the network's own if it is trained."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         simulate(folder)
-        ways = ("gate", "truth", "dense")
+        ways: tuple[Literal["truth", "gate", "dense"], ...]
+        ways = ("truth", "gate", "dense") if trained() is not None else ("truth", "dense")
         measured = dict(
             zip(
                 ways,
@@ -165,10 +165,8 @@ def skipping_rows(rounds: int, precision: Precision) -> list[Row]:
         sharp, blurred = read_image(folder / "sharp.png"), read_image(folder / "blurred.png")
         mask = read_plane(folder / "mask.png") > 127
     dense = measured["dense"]
-    return [
-        _skipping_row(measured[way], dense, what, sharp, blurred, mask)
-        for way, what in (("gate", "skipping by the network's gate"), ("truth", "skipping by a perfect gate"))
-    ]
+    names = {"truth": "skipping by a perfect gate", "gate": "skipping by the network's gate"}
+    return [_skipping_row(measured[way], dense, names[way], sharp, blurred, mask) for way in ways if way != "dense"]
 
 
 def _skipping_row(ours: Measured, dense: Measured, what: str, sharp: Any, blurred: Any, mask: Any) -> Row:
