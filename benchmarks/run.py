@@ -22,6 +22,7 @@ import bench_local
 import bench_masks
 import bench_patches
 import bench_synthesis
+import bench_training
 import bench_view
 import click
 from machine import describe_machine
@@ -31,6 +32,7 @@ from localblur.common.files import write_text
 
 SECTIONS: dict[str, Callable[[int], Section]] = {
     "inference": bench_inference.run,
+    "training": bench_training.run,
     "patches": bench_patches.run,
     "loader": bench_loader.run,
     "import": bench_import.run,
