@@ -3,13 +3,17 @@
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from localblur.training.bootstrap import bootstrap_interval, number_groups
 from localblur.training.evaluation import Score
 from localblur.training.evaluation_measures import MEASURES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BINS = 6
 LEAST_PAIRS = 4
@@ -53,39 +57,80 @@ def binned(scores: Sequence[Score], measure: str, position: Callable[[Score], fl
 
 
 def draw_curves(scores: Mapping[str, Sequence[Score]], measure: str, seed: int) -> bytes | None:
-    """A PNG with two charts, a line a method: over the blur's length and over the blurred area.
+    """A PNG with charts over the blur's length and over the blurred area, a line a method.
+
+    Above the measure itself, below, where there are methods, their gains over the blurred picture: differences on the
+    same pairs, which are known far better.
 
     Returns:
         None if no method has two bins along either.
     """
     from matplotlib.figure import Figure
 
-    before = next(iter(scores.values()))
+    before, *_ = scores.values()
     estimated = sum(score.blur_estimated for score in before)
     label = "blur length, px" + (f" ({estimated} of {len(before)} estimated)" if estimated else "")
-    charts: list[tuple[str, Callable[[Score], float]]] = [
-        (label, lambda score: score.blur_px),
-        (
-            "blurred area, % of the picture",
-            lambda score: 100 * score.blurred_share if score.blurred_share else math.nan,
-        ),
+    positions = {label: _length, "blurred area, % of the picture": _area}
+    unit = f"{MEASURES[measure].title}, {MEASURES[measure].unit}".rstrip(", ")
+    rows = {unit: scores, f"gain in {unit}": gains(scores, measure)}
+    charts = [
+        [
+            {name: binned(found, measure, position, seed) for name, found in methods.items()}
+            for position in positions.values()
+        ]
+        for methods in rows.values()
+        if methods
     ]
-    curves = [
-        {method: binned(found, measure, position, seed) for method, found in scores.items()} for _, position in charts
-    ]
-    if max(len(bins) for chart in curves for bins in chart.values()) < 2:
+    if max(len(bins) for chart in charts[0] for bins in chart.values()) < 2:
         return None
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
-    for axes, (title, _), chart in zip(figure.subplots(1, 2), charts, curves, strict=True):
-        for method, bins in chart.items():
-            x, y = [one.position for one in bins], [one.mean for one in bins]
-            spans = [one.interval or (one.mean, one.mean) for one in bins]
-            below = [max(0.0, mean - low) for mean, (low, _) in zip(y, spans, strict=True)]
-            above = [max(0.0, high - mean) for mean, (_, high) in zip(y, spans, strict=True)]
-            axes.errorbar(x, y, yerr=(below, above), marker="o", markersize=4, capsize=3, linewidth=1.5, label=method)
-        axes.set(xlabel=title, ylabel=f"{MEASURES[measure].title} {MEASURES[measure].unit}".rstrip())
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+    figure = Figure(figsize=(12, 4 * len(charts)), layout="constrained")
+    grid = figure.subplots(len(charts), 2, squeeze=False)
+    for axes_row, chart_row, title in zip(grid, charts, rows, strict=False):
+        for axes, chart, below in zip(axes_row, chart_row, positions, strict=True):
+            _draw(axes, chart, list(scores))
+            axes.set(xlabel=below, ylabel=title)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=100)
     return content.getvalue()
+
+
+def gains(scores: Mapping[str, Sequence[Score]], measure: str) -> dict[str, list[Score]]:
+    """Scores of all methods but the first, less those of the first, in one measure."""
+    before, *others = scores.values()
+    return {
+        after[0].method: [
+            replace(new, values={measure: new.value(measure) - old.value(measure)})
+            for old, new in zip(before, after, strict=True)
+        ]
+        for after in others
+    }
+
+
+def _length(score: Score) -> float:
+    return score.blur_px
+
+
+def _area(score: Score) -> float:
+    return 100 * score.blurred_share if score.blurred_share else math.nan
+
+
+def _draw(axes: "Axes", chart: Mapping[str, Sequence[Bin]], methods: Sequence[str]) -> None:
+    """Lines with intervals; a method has the same colour in every chart."""
+    for method, bins in chart.items():
+        y = [one.mean for one in bins]
+        spans = [one.interval or (one.mean, one.mean) for one in bins]
+        below = [max(0.0, mean - low) for mean, (low, _) in zip(y, spans, strict=True)]
+        above = [max(0.0, high - mean) for mean, (_, high) in zip(y, spans, strict=True)]
+        axes.errorbar(
+            [one.position for one in bins],
+            y,
+            yerr=(below, above),
+            color=f"C{methods.index(method)}",
+            marker="o",
+            markersize=4,
+            capsize=3,
+            linewidth=1.5,
+            label=method,
+        )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")

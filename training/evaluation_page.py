@@ -59,7 +59,9 @@ def make_page(summary: Mapping[str, Any], strips: Sequence[PageStrip], curves: b
         told = f"Detections of {summary['settings']['detector']}; what it finds in the sharp pictures counts as right."
         sections.append(_section("Detections", _note(told) + _table(detection_table(summary))))
     if curves is not None:
-        told = f"Mean {leading} of equally many pairs a point, with 95 % intervals."
+        told = (
+            f"Above: mean {leading}; below: gain over the blurred picture. Equally many pairs a point, 95 % intervals."
+        )
         sections.append(_section("By length and area of the blur", _figure(curves, "png", told)))
     if strips:
         sections.append(_section("Best and worst", "".join(_strips(strips))))

@@ -21,7 +21,7 @@ from localblur.training.data import fingerprint
 from localblur.training.detection import YoloDetector
 from localblur.training.evaluate_deblur import main, network_names
 from localblur.training.evaluation import EvaluationPair, Score, prepare_pair
-from localblur.training.evaluation_curves import binned
+from localblur.training.evaluation_curves import binned, draw_curves, gains
 from localblur.training.evaluation_measures import MEASURES, take_measures
 from localblur.training.evaluation_methods import Outcome
 from localblur.training.evaluation_run import EvaluationSettings, evaluate
@@ -248,3 +248,21 @@ def test_bins_hold_equally_many_pairs_in_their_order():
         assert one.interval[0] <= one.mean <= one.interval[1]
     assert binned(scores[:3], "psnr", lambda score: score.blur_px, seed=0) == []
     assert binned(scores, "psnr", lambda score: float("nan"), seed=0) == []
+
+
+def test_curves_are_drawn_of_what_there_is():
+    facts = {"data": "d", "pair": "0", "blurred_share": float("nan"), "blur_estimated": True}
+    scores = {
+        name: [
+            Score(scene=f"s{n}", method=name, values=dict.fromkeys(MEASURES, n + gain), blur_px=float(n), **facts)
+            for n in range(12)
+        ]
+        for name, gain in (("blurred", 0.0), ("model", 0.5))
+    }
+    assert draw_curves({"blurred": scores["blurred"][:5]}, "psnr", seed=0) is None
+    alone, both = (draw_curves(chosen, "psnr", seed=0) for chosen in ({"blurred": scores["blurred"]}, scores))
+    assert alone is not None
+    assert both is not None
+    heights = [cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).shape[0] for content in (alone, both)]
+    assert heights[1] == 2 * heights[0]
+    assert [one.value("psnr") for one in gains(scores, "psnr")["model"]] == [0.5] * 12
