@@ -4,6 +4,7 @@ The file's metadata says what a program needs to know to run it: see `ExportedMo
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -107,9 +108,11 @@ def export_onnx(module: RestorationNetwork, card: ModelCard, path: Path) -> dict
 
 
 def _convert(finest: _Finest, example: torch.Tensor, shapes: dict[int, Any], outputs: list[str], network: str) -> Any:
+    silenced = logging.root.manager.disable
+    # both are about torch's own use of torch, and of packages that are not needed
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            # about torch's own use of torch
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.onnx.export(
@@ -124,6 +127,8 @@ def _convert(finest: _Finest, example: torch.Tensor, shapes: dict[int, Any], out
             )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         raise LocalblurError(f"{network} cannot be exported: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        logging.disable(silenced)
 
 
 def _compare(finest: _Finest, path: Path) -> dict[tuple[int, int], float]:
