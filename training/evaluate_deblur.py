@@ -17,9 +17,18 @@ from localblur.training.deblur import refuse_file_as_folder
 from localblur.training.detection import LAYOUTS, Layout, open_detector
 from localblur.training.engine import TorchEngine
 from localblur.training.evaluation import BLURRED
+from localblur.training.evaluation_journal import NAME as JOURNAL_NAME
+from localblur.training.evaluation_journal import Journal
 from localblur.training.evaluation_methods import Baseline, Method, Model
 from localblur.training.evaluation_report import report_text, write_report
-from localblur.training.evaluation_run import EvaluationSettings, choose_pairs, evaluate, open_files, unique_labels
+from localblur.training.evaluation_run import (
+    EvaluationSettings,
+    choose_pairs,
+    evaluate,
+    journal_key,
+    open_files,
+    unique_labels,
+)
 from localblur.training.evaluation_tables import SHARP
 from localblur.training.inference import Precision, Tile, prepare
 from localblur.training.networks.table import NETWORKS
@@ -83,6 +92,7 @@ from localblur.training.runtime import fastest_precision, resolve_device
     help="How many of the best, and of the worst, pairs the page shows for each method.",
 )
 @output_option("Folder for scores.csv, summary.json, strips/, curves.png and index.html.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted evaluation in OUTPUT.")
 @inference_options
 @seed_option()
 @overwrite_option
@@ -100,6 +110,7 @@ def main(
     detector_layout: Layout,
     pictures: int,
     output: Path,
+    resume: bool,
     tile: Tile,
     precision: Precision,
     device: str,
@@ -118,7 +129,7 @@ def main(
       evaluate-deblur real.h5 gopro.h5 --model run-real --model run-gopro --aligned -o scores
       evaluate-deblur pairs.h5 --model LBAG.ckpt --network lbag --baseline wiener --detector people -o scores
     """
-    refuse_used_folder(output, overwrite)
+    refuse_used_folder(output, overwrite=overwrite, resume=resume)
     place = resolve_device(device)
     settings = EvaluationSettings(
         split=split,
@@ -139,8 +150,10 @@ def main(
         choose_pairs(files, split)  # before the models are read: the cheaper refusal comes first
         methods: list[Method] = list(classical_methods(baselines, settings))
         methods += load_models(models, networks, files, settings, place)
-        evaluation = evaluate(files, methods, settings, finder)
+        journal = Journal(output / JOURNAL_NAME, journal_key(files, methods, settings), resume=resume)
+        evaluation = evaluate(files, methods, settings, finder, journal)
         summary = write_report(evaluation, output, pictures)
+        journal.remove()
     click.echo(report_text(summary))
     click.echo(f"report: {output / 'index.html'}")
 
@@ -206,8 +219,11 @@ def network_names(paths: Sequence[Path], networks: Sequence[str]) -> list[str | 
     return [next(names, None) if path.is_file() else None for path in paths]
 
 
-def refuse_used_folder(folder: Path, overwrite: bool) -> None:
-    """Refuse an output folder that holds anything, unless it may be overwritten."""
+def refuse_used_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse an output folder that holds anything, unless it may be overwritten or is continued."""
     refuse_file_as_folder(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise LocalblurError(f"{folder} exists already and is not empty; choose another --output or pass --overwrite")
+    if overwrite or resume or not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if (folder / JOURNAL_NAME).exists():
+        raise LocalblurError(f"{folder} holds an unfinished evaluation; pass --resume to continue it, or --overwrite")
+    raise LocalblurError(f"{folder} exists already and is not empty; choose another --output or pass --overwrite")

@@ -1,5 +1,6 @@
 """What can be measured on a pair: networks, classical baselines, and leaving the picture as it is."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,3 +101,12 @@ class Baseline:
     def restore(self, pair: EvaluationPair) -> Outcome:
         """The deconvolved picture."""
         return Outcome(restore_classically(pair.blurred, self.settings, sharp=pair.sharp, mask=pair.mask), None)
+
+
+def weights_sha256(module: RestorationNetwork) -> str:
+    """Fingerprint of all weights: their names, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

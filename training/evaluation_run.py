@@ -18,6 +18,7 @@ from localblur.training.detection import Detector, Layout, Picture
 from localblur.training.detection_agreement import Agreement, agree
 from localblur.training.engine import Precision
 from localblur.training.evaluation import BLURRED, EvaluationPair, Score, prepare_pair
+from localblur.training.evaluation_journal import Journal, PairResult, evaluation_key
 from localblur.training.evaluation_measures import WITHOUT_REFERENCE, reference_measures, take_measures
 from localblur.training.evaluation_methods import Method, Untouched
 from localblur.training.inference import Tile
@@ -92,6 +93,15 @@ class Evaluation:
         """The scores of the blurred pictures as they are."""
         return self.scores[BLURRED]
 
+    def add(self, result: PairResult) -> None:
+        """Append what was measured on the next pair."""
+        for method, score in result.scores.items():
+            self.scores.setdefault(method, []).append(score)
+        for method, found in result.agreements.items():
+            self.agreements.setdefault(method, []).append(found)
+        for name, value in result.reference.items():
+            self.reference.setdefault(name, []).append(value)
+
 
 def choose_pairs(files: Mapping[str, PairsFile], split: str) -> tuple[list[PairReference], int]:
     """All pairs of `split` that are not rejected, and how many are.
@@ -128,8 +138,16 @@ def evaluate(
     methods: Sequence[Method],
     settings: EvaluationSettings,
     detector: Detector | None = None,
+    journal: Journal | None = None,
 ) -> Evaluation:
     """Measure the blurred pictures and what every method makes of them.
+
+    Args:
+        files: by label.
+        methods: beside the blurred picture.
+        settings: as they are stored.
+        detector: also compare its detections.
+        journal: where results are written down, and taken from.
 
     Raises:
         LocalblurError: if a file has no usable pair in the split, a pair is damaged, or a network returns NaN.
@@ -138,35 +156,47 @@ def evaluate(
     evaluation = Evaluation(settings=settings, methods=methods, pairs=pairs, rejected=rejected)
     with Progress(len(pairs), "evaluate") as progress:
         for reference in pairs:
-            _measure_pair(evaluation, reference, detector)
+            result = None if journal is None else journal.get(reference.data, reference.scene, reference.name)
+            if result is None:
+                result = measure_pair(reference, methods, detector, aligned=settings.aligned)
+                if journal is not None:
+                    journal.add(result)
+            evaluation.add(result)
             progress.step(f"{reference.scene}/{reference.name}")
     return evaluation
 
 
-def _measure_pair(evaluation: Evaluation, reference: PairReference, detector: Detector | None) -> None:
+def journal_key(files: Mapping[str, PairsFile], methods: Sequence[Method], settings: EvaluationSettings) -> str:
+    """What a journal is continued by; the seed decides no pair's numbers."""
+    return evaluation_key(files, methods, settings.model_dump(mode="json", exclude={"seed"}))
+
+
+def measure_pair(
+    reference: PairReference, methods: Sequence[Method], detector: Detector | None, *, aligned: bool
+) -> PairResult:
+    """The numbers of the blurred picture and of every method on one pair."""
     pair = reference.read()
     mask = None if pair.mask is None else to_array(pair.mask)[..., 0] > 0.5
     length, estimated = blur_length_px(pair.info, to_array(pair.blurred), to_array(pair.sharp), mask)
     sharp = reference_measures(pair)
-    for name in WITHOUT_REFERENCE:
-        evaluation.reference.setdefault(name, []).append(sharp[name])
     expected = None if detector is None else detector.detect(_picture(pair.sharp))
-    for method in (Untouched(), *evaluation.methods):
+    scores: dict[str, Score] = {}
+    agreements: dict[str, Agreement] = {}
+    for method in (Untouched(), *methods):
         image, gate = method.restore(pair)
-        score = Score(
+        scores[method.label] = Score(
             data=reference.data,
             scene=reference.scene,
             pair=reference.name,
             method=method.label,
-            values=take_measures(image, pair, gate=gate, aligned=evaluation.settings.aligned),
+            values=take_measures(image, pair, gate=gate, aligned=aligned),
             blurred_share=pair.blurred_share,
             blur_px=length,
             blur_estimated=estimated,
         )
-        evaluation.scores.setdefault(method.label, []).append(score)
         if detector is not None and expected is not None:
-            found = agree(detector.detect(_picture(image)), expected)
-            evaluation.agreements.setdefault(method.label, []).append(found)
+            agreements[method.label] = agree(detector.detect(_picture(image)), expected)
+    return PairResult(scores=scores, agreements=agreements, reference={name: sharp[name] for name in WITHOUT_REFERENCE})
 
 
 def _picture(image: torch.Tensor) -> Picture:

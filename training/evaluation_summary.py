@@ -1,6 +1,5 @@
 """The summary of an evaluation: means, gains, tests, and everything needed to repeat them, as plain JSON values."""
 
-import hashlib
 import itertools
 import math
 from dataclasses import asdict
@@ -13,9 +12,8 @@ from localblur.training.cross_dataset import cross_table
 from localblur.training.detection_agreement import rates
 from localblur.training.evaluation import BLURRED, Mean, finite_mean, leading_measure
 from localblur.training.evaluation_measures import CONVENTIONS, HEADLINE, MEASURES
-from localblur.training.evaluation_methods import Baseline, Model
+from localblur.training.evaluation_methods import Baseline, Model, weights_sha256
 from localblur.training.evaluation_run import Evaluation
-from localblur.training.networks.base import RestorationNetwork
 
 FORMAT = "localblur-evaluation"
 SCHEMA_VERSION = 2
@@ -47,15 +45,6 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
         "detection": _detection(evaluation),
         "files": cross_table(models, evaluation.scores, BLURRED, leading, evaluation.settings.seed),
     }
-
-
-def weights_sha256(module: RestorationNetwork) -> str:
-    """Fingerprint of all weights: their names, shapes and values."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _summarise_method(evaluation: Evaluation, label: str) -> dict[str, Any]:

@@ -15,16 +15,17 @@ from tiny_yolo import SIZE_PX, write_tiny_yolo
 
 from localblur.datasets.pair import Pair, PairInfo
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
-from localblur.training.checkpoint import WEIGHTS_NAME, save_model
+from localblur.training.checkpoint import WEIGHTS_NAME, load_model, save_model
 from localblur.training.cross_dataset import trained_on
 from localblur.training.data import fingerprint
 from localblur.training.detection import YoloDetector
 from localblur.training.evaluate_deblur import main, network_names
 from localblur.training.evaluation import EvaluationPair, Score, prepare_pair
 from localblur.training.evaluation_curves import binned, draw_curves, gains
+from localblur.training.evaluation_journal import NAME, Journal
 from localblur.training.evaluation_measures import MEASURES, take_measures
-from localblur.training.evaluation_methods import Outcome
-from localblur.training.evaluation_run import EvaluationSettings, evaluate
+from localblur.training.evaluation_methods import Model, Outcome
+from localblur.training.evaluation_run import EvaluationSettings, evaluate, journal_key
 from localblur.training.evaluation_summary import summarise
 from localblur.training.networks.table import NETWORKS
 
@@ -212,6 +213,67 @@ def test_detections_of_the_command_are_those_of_every_pair(tmp_path, data, model
     assert [row["detected_only_in_sharp"] for row in rows] == ["1", "1", "1"]
     assert summary(out)["detection"]["blurred"]["only_sharp"] == 3
     assert "precision" in result.stdout
+
+
+class Counting(Perfect):
+    """Fails at the third pair of the first run, as a kill would."""
+
+    def __init__(self, fail_at: int) -> None:
+        self.calls, self.fail_at = 0, fail_at
+
+    def restore(self, pair: EvaluationPair) -> Outcome:
+        self.calls += 1
+        if self.calls == self.fail_at:
+            raise KeyboardInterrupt
+        return super().restore(pair)
+
+
+def test_an_interrupted_evaluation_continues_with_the_pairs_that_are_left(tmp_path, data):
+    detector = YoloDetector(write_tiny_yolo(tmp_path / "tiny.onnx"), size_px=SIZE_PX)
+    settings, path, stopped, second = EvaluationSettings(), tmp_path / "out" / NAME, Counting(3), Counting(9)
+    with PairsFile.open(data) as file:
+        files = {"a": file}
+        key = journal_key(files, [stopped], settings)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(files, [stopped], settings, detector, Journal(path, key, resume=False))
+        path.write_text(path.read_text() + '{"scores": {"blurr')  # what a kill leaves
+        journal = Journal(path, key, resume=True)
+        assert len(journal) == 2
+        resumed = evaluate(files, [second], settings, detector, journal)
+        whole = evaluate(files, [Counting(9)], settings, detector)
+        assert second.calls == 1
+        drop = {"created"}
+        contents = [{k: v for k, v in summarise(one).items() if k not in drop} for one in (resumed, whole)]
+    assert contents[0] == contents[1]
+    assert len(Journal(path, key, resume=True)) == 3
+
+
+def test_a_journal_of_something_else_is_not_continued(tmp_path, data, model):
+    out = tmp_path / "out"
+    assert "no unfinished evaluation" in one_error(run(data, "--resume", "-o", out))
+    out.mkdir()
+    (out / NAME).write_text('{"key": "x"}\n')
+    assert "pass --resume" in one_error(run(data, "-o", out))
+    assert "other data, models or settings" in one_error(run(data, "--resume", "-o", out))
+    (out / NAME).write_text('{"key": 3\n')
+    assert "damaged" in one_error(run(data, "--resume", "-o", out))
+    assert run(data, "-o", out, "--overwrite").exit_code == 0
+    assert not (out / NAME).exists()
+
+
+def test_the_key_knows_weights_settings_and_masks(tmp_path, data, model):
+    def key(path: Path, **changes: object) -> str:
+        with PairsFile.open(path) as file:
+            return journal_key({"a": file}, [], EvaluationSettings(**changes))
+
+    other = write_pairs(tmp_path / "b.h5", 7)
+    assert len({key(data), key(other), key(data, aligned=True)}) == 3
+    assert key(data) == key(data, seed=4)
+    with PairsFile.open(data) as file:
+        settings = EvaluationSettings()
+        networks = [load_model(model), load_model(write_model(tmp_path / "tiny", "tiny"))]
+        methods = [Model(label="m", path=model, module=module, card=card) for module, card in networks]
+        assert journal_key({"a": file}, methods[:1], settings) != journal_key({"a": file}, methods[1:], settings)
 
 
 def test_pictures_that_cannot_be_aligned_are_counted(data):
