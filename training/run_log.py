@@ -110,7 +110,7 @@ def _open_board(folder: Path, first_step: int) -> "SummaryWriter":
 
 def _open_wandb(project: str, folder: Path) -> Any:
     try:
-        import wandb  # type: ignore[import-not-found]
+        import wandb
     except ImportError as error:
         raise LocalblurError(
             "wandb_project is set but wandb is not installed; pip install wandb, or --set wandb_project=null"
