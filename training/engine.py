@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, Protocol
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import torch
 from torch import nn
 
