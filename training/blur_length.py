@@ -1,5 +1,6 @@
 """How long the blur of a pair is: as it was recorded when the pair was made, or estimated."""
 
+import functools
 import math
 
 import cv2
@@ -64,9 +65,14 @@ def estimate_blur_px(blurred: FloatArray, sharp: FloatArray, mask: npt.NDArray[n
         return float("nan")
     errors = {0.0: float(np.mean((still - seen)[inside] ** 2))}
     for length in (length for length in LENGTHS_PX if length < max(size)):
-        kernels = (rasterise(line_trajectory(length, angle)) for angle in ANGLES_DEG)
-        errors[length] = min(_mixture_error(still, cv2.filter2D(still, -1, k), seen, inside) for k in kernels)
+        smeared = (cv2.filter2D(still, -1, kernel) for kernel in _lines(length))
+        errors[length] = min(_mixture_error(still, one, seen, inside) for one in smeared)
     return float(min(errors, key=lambda length: errors[length]) / scale)
+
+
+@functools.lru_cache(maxsize=len(LENGTHS_PX))
+def _lines(length_px: float) -> tuple[FloatArray, ...]:
+    return tuple(rasterise(line_trajectory(length_px, angle)) for angle in ANGLES_DEG)
 
 
 def _mixture_error(still: FloatArray, smeared: FloatArray, seen: FloatArray, inside: npt.NDArray[np.bool_]) -> float:

@@ -59,15 +59,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pairs = [make_pair(3 * number + index, f"s{number}", f"{index:02d}") for number in range(3) for index in range(2)]
     pairs += [
         make_pair(20, "s0", "90", verdict=Verdict.REJECT, reasons="parallax"),
         make_pair(21, "s1", "90", mask="empty"),
         make_pair(22, "s2", "90", mask=None),
     ]
-    return write_pairs(tmp_path / "pairs.h5", pairs)
+    return write_pairs(tmp_path_factory.mktemp("data") / "pairs.h5", pairs)
 
 
 def evaluate(*arguments: object) -> Result:
@@ -239,7 +239,7 @@ def test_the_page_needs_no_other_file_and_its_links_lead_somewhere(tmp_path, dat
 def test_the_same_seed_gives_the_same_summary(tmp_path, data, model):
     contents = []
     for name in ("a", "b"):
-        assert evaluate(data, "--model", model, "-o", tmp_path / name, "--seed", "4").exit_code == 0
+        assert evaluate(data, "--model", model, "-o", tmp_path / name, "--seed", "4", "--pictures", "0").exit_code == 0
         summary = json.loads((tmp_path / name / "summary.json").read_text())
         contents.append({key: value for key, value in summary.items() if key != "created"})
     assert contents[0] == contents[1]
@@ -247,7 +247,7 @@ def test_the_same_seed_gives_the_same_summary(tmp_path, data, model):
 
 def test_strips_of_an_earlier_report_go_and_nothing_else_does(tmp_path, data, model):
     out = tmp_path / "out"
-    assert evaluate(data, "--model", model, "-o", out).exit_code == 0
+    assert evaluate(data, "--model", model, "-o", out, "--pictures", "1").exit_code == 0
     (out / "strips" / "mine.png").write_text("x")
     assert evaluate(data, "-o", out, "--overwrite").exit_code == 0
     assert [path.name for path in (out / "strips").iterdir()] == ["mine.png"]
