@@ -8,7 +8,7 @@ that has to be blurred is a fraction of its area whatever the mask's coding.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         augment: what is changed at random; True mirrors and rotates by multiples of 90 degrees, False nothing.
         require_masks: refuse pairs without a mask instead of giving zeros.
         weights: one number per file, its share of the samples.
+        scenes: only these scenes of the split, as (number of the file, name); None takes all.
         deferred: give patches as stored, and notes how to change them, for `patch_batches.finish_batch` to do on the
             device that trains; the same samples come out.
 
@@ -89,6 +90,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         augment: bool | Augmentation = True,
         require_masks: bool = False,
         weights: Sequence[float] | None = None,
+        scenes: Collection[tuple[int, str]] | None = None,
         deferred: bool = False,
     ) -> None:
         _check_options(split, patch_px, blur_aware_probability, min_blurred_fraction, seed)
@@ -100,7 +102,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self._wide = any(pairs.header.bit_depth > 8 for pairs in self._files)
         self._scenes: list[_Scene] = []
         for number, pairs in enumerate(self._files):
-            self._scenes += _usable(pairs, number, split, patch_px, require_masks)
+            names = {entry.name for entry in pairs.scenes if scenes is None or (number, entry.name) in scenes}
+            self._scenes += _usable(pairs, number, split, names, patch_px, require_masks)
             pairs.close()
         self._ends = np.cumsum([len(scene.indices) for scene in self._scenes], dtype=np.int64)
         if not self._scenes:
@@ -182,12 +185,14 @@ def _check_options(split: str, patch_px: int, probability: float, fraction: floa
         raise LocalblurError(f"seed must not be negative, got {seed}")
 
 
-def _usable(pairs: PairsFile, number: int, split: str, patch_px: int, require_masks: bool) -> list[_Scene]:
-    """Pairs of `split` that can be sampled: not rejected, and a patch fits into their valid box."""
+def _usable(
+    pairs: PairsFile, number: int, split: str, names: Collection[str], patch_px: int, require_masks: bool
+) -> list[_Scene]:
+    """Pairs of the scenes `names` of `split` that can be sampled: not rejected, a patch fits into their valid box."""
     scenes: list[_Scene] = []
     too_small = 0
     for entry in pairs.scenes:
-        if entry.split != split:
+        if entry.split != split or entry.name not in names:
             continue
         _check_size(pairs, entry, patch_px)
         indices, small = pairs.usable(entry.name, patch_px)

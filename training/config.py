@@ -78,12 +78,15 @@ class ValidationSettings(Settings):
     """Fixed patches of the `val` split, each centred on a blurred pixel where there is one.
 
     Attributes:
+        held_out: where the data have no `val` split (ReLoBlur, GoPro), this share of the training scenes, one at least,
+            is kept from training and validated on instead; 0 keeps all for training. Which depends on names alone.
         every_steps: validate, and write the models, so often.
         samples: number of patches.
         patch_px: their side.
         pictures: so many of them are shown in the log: blurred, restored, gate, sharp.
     """
 
+    held_out: float = Field(default=0.05, ge=0, lt=1)
     every_steps: int = Field(default=10_000, ge=1)
     samples: int = Field(default=64, ge=1)
     patch_px: int = Field(default=256, ge=44, multiple_of=4)

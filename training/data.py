@@ -3,6 +3,7 @@
 import bisect
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from localblur.datasets.store import PairsFile, SceneEntry
 from localblur.training.augmentation import AugmentedPatches, while_reading
 from localblur.training.config import TrainingSettings
 from localblur.training.sampler import Stage, stage_starts
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 8
 
 Patches = Dataset[dict[str, torch.Tensor]]
 """Patches by sample number: any number from 0, each always giving the same `blurred` and `sharp`, (3, p, p) sRGB-coded
@@ -55,15 +60,52 @@ def open_data(paths: Sequence[Path], settings: TrainingSettings) -> TrainingData
             f"{', '.join(map(str, paths))}: no pair in the train split (splits there:"
             f" {', '.join(sorted(splits)) or 'none'}); make the file with another --split"
         )
-    checked = settings.validation
-    validation = None
     if "val" in splits:
-        # not the run's seed: models of different runs are compared on the same patches
-        validation = PatchDataset(
-            paths, split="val", patch_px=checked.patch_px, blur_aware_probability=1.0, seed=0, augment=False
-        )
+        learnt, validation = None, _validation_patches(paths, settings, "val", None)
+    else:
+        learnt, checked = hold_out(files, settings.validation.held_out)
+        validation = _validation_patches(paths, settings, "train", checked) if checked else None
     return TrainingData(
-        training=training_patches(paths, settings), validation=validation, fingerprint=fingerprint(files)
+        training=training_patches(paths, settings, learnt), validation=validation, fingerprint=fingerprint(files)
+    )
+
+
+Scenes = frozenset[tuple[int, str]]
+"""Scenes as (number of the file, name)."""
+
+
+def hold_out(files: Sequence[PairsFile], share: float) -> tuple[Scenes, Scenes]:
+    """The training scenes of `files` to learn from, and `share` of them, one at least, to be kept for validation.
+
+    Which are kept depends on their names alone, not on the run; a single scene is never kept.
+    """
+    scenes = [
+        (number, scene.name)
+        for number, file in enumerate(files)
+        for scene in file.scenes
+        if scene.split == "train" and scene.count
+    ]
+    count = 0 if share == 0 or len(scenes) < 2 else min(max(1, round(share * len(scenes))), len(scenes) - 1)
+    ordered = sorted(scenes, key=lambda scene: hashlib.sha256(f"{scene[0]}/{scene[1]}".encode()).digest())
+    kept = frozenset(ordered[:count])
+    if kept:
+        names = ", ".join(sorted(name for _, name in kept)[:_NAMED]) + (" ..." if len(kept) > _NAMED else "")
+        logger.warning("no val split in the data: %d of %d training scenes are held out (%s)", count, len(scenes), names)
+    return frozenset(scenes) - kept, kept
+
+
+def _validation_patches(
+    paths: Sequence[Path], settings: TrainingSettings, split: str, scenes: Scenes | None
+) -> PatchDataset:
+    # not the run's seed: models of different runs are compared on the same patches
+    return PatchDataset(
+        paths,
+        split=split,
+        patch_px=settings.validation.patch_px,
+        blur_aware_probability=1.0,
+        seed=0,
+        augment=False,
+        scenes=scenes,
     )
 
 
@@ -73,8 +115,8 @@ def stages(settings: TrainingSettings) -> list[Stage]:
     return [Stage(end=end, batch=stage.batch) for end, stage in zip(ends, settings.data.all_stages(), strict=True)]
 
 
-def training_patches(paths: Sequence[Path], settings: TrainingSettings) -> Patches:
-    """Patches of the train split by sample number, each of the size its stage of the run has."""
+def training_patches(paths: Sequence[Path], settings: TrainingSettings, scenes: Scenes | None = None) -> Patches:
+    """Patches of the train split (of its `scenes`) by sample number, each of the size its stage of the run has."""
     chosen = settings.data
     sizes = [
         AugmentedPatches(
@@ -86,6 +128,7 @@ def training_patches(paths: Sequence[Path], settings: TrainingSettings) -> Patch
                 seed=settings.seed,
                 augment=while_reading(chosen.augment),
                 weights=chosen.weights,
+                scenes=scenes,
             ),
             chosen.augment,
             settings.seed,

@@ -92,6 +92,6 @@ def described(tried: DryRun) -> list[str]:
         f"on {tried.device} in {tried.precision}",
         f"{tried.steps:,} such steps take {length}",
         f"losses of the steps made: {', '.join(f'{loss:.4f}' for loss in tried.losses)}",
-        "validation: works" if tried.validated else "validation: none, no val split in the data",
+        "validation: works" if tried.validated else "validation: none, no scene to validate on",
         "dry run: nothing was written",
     ]

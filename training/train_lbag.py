@@ -190,7 +190,7 @@ def report(summary: "Summary", output: Path) -> None:
             click.echo(f"validation {title}: blurred {before:.2f} dB, restored {after:.2f} dB ({after - before:+.2f})")
         click.echo(f"best model (step {summary.best_step}): {output / 'best'}")
     else:
-        click.echo("no val split in the data: no best model was chosen")
+        click.echo("no scene to validate on: no best model was chosen")
     if summary.reason == "finished":
         click.echo(f"last model: {output / 'last'}")
     else:
