@@ -90,7 +90,7 @@ def hold_out(files: Sequence[PairsFile], share: float) -> tuple[Scenes, Scenes]:
     kept = frozenset(ordered[:count])
     if kept:
         names = ", ".join(sorted(name for _, name in kept)[:_NAMED]) + (" ..." if len(kept) > _NAMED else "")
-        logger.warning("no val split in the data: %d of %d training scenes are held out (%s)", count, len(scenes), names)
+        logger.warning("no val split: %d of %d training scenes are held out (%s)", count, len(scenes), names)
     return frozenset(scenes) - kept, kept
 
 
