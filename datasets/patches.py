@@ -102,8 +102,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self._wide = any(pairs.header.bit_depth > 8 for pairs in self._files)
         self._scenes: list[_Scene] = []
         for number, pairs in enumerate(self._files):
-            names = {entry.name for entry in pairs.scenes if scenes is None or (number, entry.name) in scenes}
-            self._scenes += _usable(pairs, number, split, names, patch_px, require_masks)
+            chosen = {entry.name for entry in pairs.scenes if scenes is None or (number, entry.name) in scenes}
+            self._scenes += _usable(pairs, number, split, chosen, patch_px, require_masks)
             pairs.close()
         self._ends = np.cumsum([len(scene.indices) for scene in self._scenes], dtype=np.int64)
         if not self._scenes:

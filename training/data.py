@@ -60,11 +60,14 @@ def open_data(paths: Sequence[Path], settings: TrainingSettings) -> TrainingData
             f"{', '.join(map(str, paths))}: no pair in the train split (splits there:"
             f" {', '.join(sorted(splits)) or 'none'}); make the file with another --split"
         )
+    learnt: Scenes | None = None
+    validation: Patches | None = None
     if "val" in splits:
-        learnt, validation = None, _validation_patches(paths, settings, "val", None)
+        validation = _validation_patches(paths, settings, "val", None)
     else:
         learnt, checked = hold_out(files, settings.validation.held_out)
-        validation = _validation_patches(paths, settings, "train", checked) if checked else None
+        if checked:
+            validation = _validation_patches(paths, settings, "train", checked)
     return TrainingData(
         training=training_patches(paths, settings, learnt), validation=validation, fingerprint=fingerprint(files)
     )
