@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
-from localblur.common.files import ensure_space
+from localblur.common.files import ensure_space, write_json
+from localblur.common.locking import LOCK_NAME, FolderLock
 from localblur.datasets import parts as parts_files
-from localblur.datasets.edits import edits_path
+from localblur.datasets.edits import edits_path, release_folder
 from localblur.datasets.hdf5 import LIBVER, publish, reserved, writing
 from localblur.datasets.mask_confidence import with_confidence
 from localblur.datasets.parts import read_arrays, write_arrays
@@ -70,7 +71,7 @@ class MasksWriter:
     Args:
         path: the pairs file.
         settings: how masks are made, plain JSON values; stored as `mask_settings`. An unfinished run with other
-            settings is dropped.
+            settings is dropped. A second writer at the same time is a `LocalblurError`.
 
     Attributes:
         folder: the folder for `write_mask_part`.
@@ -82,6 +83,7 @@ class MasksWriter:
         self.folder = masks_folder(path)
         self.finished: set[tuple[str, str]] = set()
         self._dropped = False
+        self._lock: FolderLock | None = None
         self._pairs = PairsFile(path)
         self._pairs.close()
         self._indices = {
@@ -91,28 +93,56 @@ class MasksWriter:
         }
 
     def __enter__(self) -> "MasksWriter":
-        status = self.path.stat()
-        wanted = {"settings": self.settings, "file": [status.st_size, status.st_mtime_ns]}
-        if parts_files.earlier_run(self.folder) != wanted or not parts_files.list_parts(self.folder):
-            ensure_space(self.folder, status.st_size, f"putting masks into a copy of {self.path.name}")
-            parts_files.begin_run(self.folder, wanted)
-        for part in parts_files.list_parts(self.folder):
-            try:
-                self.fold(part)
-            except LocalblurError as error:
-                logger.warning("%s; it is ignored and its mask made again", error)
+        self._lock = self._locked()
+        try:
+            self._begin()
+        except BaseException:
+            self._release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and not self._dropped:
-            self._finish()
+        try:
+            if kind is None and not self._dropped:
+                self._finish()
+        finally:
+            self._release()
+
+    def _locked(self) -> FolderLock:
+        parts_files.earlier_run(self.folder)  # something else of that name is told, not locked
+        self.folder.mkdir(exist_ok=True)
+        try:
+            return FolderLock(self.folder, "filled")
+        except LocalblurError as error:
+            raise LocalblurError(
+                f"{self.path} is being given masks by another process; wait until it has finished"
+            ) from error
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            release_folder(self.folder, self._lock)
+            self._lock = None
+
+    def _begin(self) -> None:
+        """Go on with the parts of the same run, else start an empty one."""
+        status = self.path.stat()
+        wanted = {"settings": self.settings, "file": [status.st_size, status.st_mtime_ns]}
+        if parts_files.earlier_run(self.folder) != wanted or not parts_files.list_parts(self.folder):
+            ensure_space(self.folder, status.st_size, f"putting masks into a copy of {self.path.name}")
+            _empty(self.folder)
+            write_json(self.folder / parts_files.HEADER, wanted)
+        for part in parts_files.list_parts(self.folder):
+            try:
+                self.fold(part)
+            except LocalblurError as error:
+                logger.warning("%s; it is ignored and its mask made again", error)
 
     def drop(self) -> None:
         """Give this run up: nothing of it is kept."""
         self._dropped = True
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _empty(self.folder)
 
     def add(self, scene: str, name: str, mask: npt.NDArray[np.uint8], confidence: float | None = None) -> None:
         """Give a pair its soft mask, uint8 (H, W), and the confidence it deserves, 0..1, if that is known.
@@ -154,7 +184,7 @@ class MasksWriter:
                     file.attrs["mask_settings"] = json.dumps(self.settings)
                     file.flush()
         publish(copy, self.path)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _empty(self.folder)
         hidden = sum(self._pairs.overlay.mask_edit(scene, name) is not None for scene, name in self.finished)
         if hidden:
             logger.warning(
@@ -172,6 +202,15 @@ class MasksWriter:
             put_mask(file["scenes"][scene], row, part.mask)
             put_confidence(file["scenes"][scene], row, part.confidence)
             file.flush()
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a run left in its folder, its header last: without one, parts would be taken for foreign files."""
+    header = folder / parts_files.HEADER
+    for entry in folder.iterdir():
+        if entry not in (header, folder / LOCK_NAME):
+            entry.unlink()
+    header.unlink(missing_ok=True)
 
 
 def put_confidence(group: Any, row: int, confidence: float | None) -> None:

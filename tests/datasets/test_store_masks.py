@@ -127,3 +127,32 @@ def test_masks_are_compressed_as_the_pictures_are(tmp_path, make_pair, make_file
         scene = file["scenes/s1"]
         assert scene["mask"].compression == scene["blurred"].compression
         assert scene["mask"].chunks == scene["blurred"].chunks[:3] == (1, *chunk)
+
+
+def test_a_second_writer_is_refused_and_costs_the_first_nothing(path, mask):
+    with MasksWriter(path, {"a": 1}) as writer:
+        writer.add("s1", "9", mask)
+        with pytest.raises(LocalblurError, match="is being given masks by another process"), MasksWriter(path, {}):
+            pass
+    with PairsFile.open(path) as pairs:
+        np.testing.assert_array_equal(pairs.read("s1", 1).mask, mask)
+        assert pairs.mask_settings == {"a": 1}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_dropped_run_leaves_nothing_behind(path, mask):
+    before = path.read_bytes()
+    with MasksWriter(path, {"a": 1}) as writer:
+        writer.add("s1", "9", mask)
+        writer.drop()
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_foreign_folder_in_the_way_is_left_alone(path):
+    foreign = masks_folder(path) / "notes.txt"
+    foreign.parent.mkdir()
+    foreign.write_text("mine")
+    with pytest.raises(LocalblurError, match="is in the way"), MasksWriter(path, {}):
+        pass
+    assert [entry.name for entry in masks_folder(path).iterdir()] == ["notes.txt"]
