@@ -12,7 +12,7 @@ from typing import Any
 from localblur.datasets.store import PairsFile
 from localblur.training.comparison import paired_gain
 from localblur.training.data import fingerprint
-from localblur.training.evaluation import Score, finite_mean
+from localblur.training.evaluation import Score, comparable_mean
 from localblur.training.evaluation_methods import Model
 from localblur.training.run_folder import RUN_NAME
 
@@ -70,7 +70,7 @@ def _cell(
 ) -> dict[str, Any]:
     before = [score for score in blurred if score.data == label]
     after = before if restored is None else [score for score in restored if score.data == label]
-    mean = finite_mean([score.value(measure) for score in after])
+    mean = comparable_mean(before, after, measure)
     cell: dict[str, Any] = {"value": mean.value, "pairs": mean.count}
     if restored is not None:
         gain = paired_gain(before, after, measure, seed)

@@ -112,6 +112,20 @@ def finite_mean(values: Sequence[float]) -> Mean:
     )
 
 
+def comparable_mean(before: Sequence[Score], scores: Sequence[Score], name: str) -> Mean:
+    """Mean over the pairs whose blurred picture is not equal to the sharp one already.
+
+    Else a method that changes such pictures would have finite, very high values in its mean that the blurred pictures
+    have not, and would seem the better for it.
+    """
+    return finite_mean(
+        [
+            old.value(name) if math.isinf(old.value(name)) else new.value(name)
+            for old, new in zip(before, scores, strict=True)
+        ]
+    )
+
+
 def leading_measure(scores: Sequence[Score]) -> str:
     """What pictures are ranked by: weighted PSNR, or PSNR where no pair has a weighted one."""
     return "weighted_psnr" if any(math.isfinite(score.value("weighted_psnr")) for score in scores) else "psnr"

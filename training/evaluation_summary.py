@@ -10,7 +10,7 @@ from typing import Any
 from localblur.training.comparison import Comparison, Gain, compare, paired_gain
 from localblur.training.cross_dataset import cross_table
 from localblur.training.detection_agreement import rates
-from localblur.training.evaluation import BLURRED, Mean, finite_mean, leading_measure
+from localblur.training.evaluation import BLURRED, Mean, comparable_mean, finite_mean, leading_measure
 from localblur.training.evaluation_measures import CONVENTIONS, HEADLINE, MEASURES
 from localblur.training.evaluation_methods import Baseline, Model, weights_sha256
 from localblur.training.evaluation_run import Evaluation
@@ -53,7 +53,7 @@ def _summarise_method(evaluation: Evaluation, label: str) -> dict[str, Any]:
     summary: dict[str, Any] = {
         "model": _describe(method) if isinstance(method, Model) else None,
         "baseline": method.settings.model_dump(mode="json") if isinstance(method, Baseline) else None,
-        "mean": {name: _plain_mean(finite_mean([score.value(name) for score in scores])) for name in MEASURES},
+        "mean": {name: _plain_mean(comparable_mean(before, scores, name)) for name in MEASURES},
     }
     if method is not None:
         summary["gain"] = {name: _plain_gain(paired_gain(before, scores, name, seed)) for name in MEASURES}

@@ -124,14 +124,18 @@ def _equal_remarks(summary: Mapping[str, Any]) -> list[str]:
     """Infinite values that the means leave out."""
     lines = []
     for name in ("psnr", "weighted_psnr", "outside_psnr"):
-        found = {
-            method: content["mean"][name]["equal_pictures"]
-            for method, content in summary["methods"].items()
-            if content["mean"][name]["equal_pictures"]
-        }
-        if found:
-            told = ", ".join(f"{count} of {method}" for method, count in found.items())
-            lines.append(f"{MEASURES[name].title} leaves out pictures equal to the sharp one there: {told}")
+        found = {method: content["mean"][name]["equal_pictures"] for method, content in summary["methods"].items()}
+        before = found.pop(BLURRED)
+        if before:
+            lines.append(
+                f"{MEASURES[name].title} leaves out, for every method, {before} pairs whose blurred picture equals the"
+                " sharp one there"
+            )
+        lines += [
+            f"{MEASURES[name].title} leaves out {count - before} pairs that {method} made equal to the sharp picture"
+            for method, count in found.items()
+            if count > before
+        ]
     return lines
 
 

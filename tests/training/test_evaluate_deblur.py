@@ -18,7 +18,7 @@ from localblur.datasets.pair import Pair, PairInfo, Verdict
 from localblur.datasets.store import PairsWriter, StoreHeader
 from localblur.training.checkpoint import WEIGHTS_NAME, save_model
 from localblur.training.evaluate_deblur import main
-from localblur.training.evaluation import Score, finite_mean, prepare_pair, showcase
+from localblur.training.evaluation import Score, comparable_mean, finite_mean, prepare_pair, showcase
 from localblur.training.evaluation_measures import MEASURES, take_measures
 from localblur.training.evaluation_run import unique_labels
 from localblur.training.networks.table import NETWORKS
@@ -185,6 +185,13 @@ def test_best_median_and_worst_are_named_once():
     assert showcase(before[:1], [score(float("nan"))], "psnr") == {}
 
 
+def test_means_of_methods_stand_on_the_same_pairs():
+    """A changed picture that was perfect has a high PSNR: it must not raise the mean of the method that changed it."""
+    before, after = [score(float("inf")), score(30.0), score(20.0)], [score(50.0), score(31.0), score(float("inf"))]
+    mean = comparable_mean(before, after, "psnr")
+    assert (mean.value, mean.count, mean.infinite) == (31.0, 1, 2)
+
+
 def test_labels_tell_paths_apart():
     assert unique_labels([Path("/r/a/best"), Path("/r/b/best")]) == ["a/best", "b/best"]
     assert unique_labels([Path("/r/blurred")], reserved=["blurred"]) == ["r/blurred"]
@@ -279,6 +286,10 @@ def test_equal_pictures_do_not_make_the_mean_infinite(tmp_path, model):
     same = make_pair(0, "s", "00")
     equal = Pair(scene="s", info=same.info, blurred=same.sharp, sharp=same.sharp, mask=same.mask)
     path = write_pairs(tmp_path / "x.h5", [equal, make_pair(1, "s", "01")])
-    assert evaluate(path, "--model", model, "-o", tmp_path / "out").exit_code == 0
-    mean = json.loads((tmp_path / "out" / "summary.json").read_text())["methods"]["blurred"]["mean"]["psnr"]
-    assert (mean["pairs"], mean["equal_pictures"]) == (1, 1)
+    result = evaluate(path, "--model", model, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    methods = json.loads((tmp_path / "out" / "summary.json").read_text())["methods"]
+    means = [methods[name]["mean"]["psnr"] for name in ("blurred", "best")]
+    assert [(mean["pairs"], mean["equal_pictures"]) for mean in means] == [(1, 1)] * 2
+    assert means[1]["value"] - means[0]["value"] == pytest.approx(methods["best"]["gain"]["psnr"]["mean"])
+    assert "leaves out, for every method, 1 pairs" in result.stdout
