@@ -5,6 +5,7 @@ averages light and codes it again. Masks, which GOPRO_Large has not, go to `<spl
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from localblur.datasets.images import write_image
 from localblur.datasets.pair import Pair
 from localblur.datasets.parts import first_difference
 
+SPLITS = ("train", "val", "test")
+ROLES = ("blur", "blur_gamma", "sharp", "mask")
 MARKER = "synthesis.json"
 FORMAT = "localblur-gopro-tree"
 
@@ -47,8 +50,8 @@ def write_tree_pair(folder: Path, pair: Pair, codes: Frame, split: str) -> None:
             write_image(paths[role], image)
 
 
-def begin_tree(folder: Path, run: dict[str, Any], *, overwrite: bool) -> None:
-    """Make the folder ready for a run, or for its continuation.
+def begin_tree(folder: Path, run: dict[str, Any], *, overwrite: bool) -> bool:
+    """Make the folder ready for a run, or for its continuation; whether it is the latter.
 
     Raises:
         LocalblurError: if it holds something else, or what another run made, and `overwrite` is not given.
@@ -62,7 +65,7 @@ def begin_tree(folder: Path, run: dict[str, Any], *, overwrite: bool) -> None:
         finished = bool(earlier.pop("finished", False))
         difference = first_difference(wanted, earlier)
         if difference is None and not finished:
-            return
+            return True
         if not overwrite:
             what = f"an unfinished run with another {difference}" if difference else "a finished run"
             raise LocalblurError(f"{folder} holds {what}; choose another --output or pass --overwrite")
@@ -71,6 +74,7 @@ def begin_tree(folder: Path, run: dict[str, Any], *, overwrite: bool) -> None:
         raise LocalblurError(f"{folder} holds other files; choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(marker, wanted)
+    return False
 
 
 def finish_tree(folder: Path) -> None:
@@ -87,9 +91,22 @@ def finished_pairs(folder: Path, wanted: Iterable[tuple[str, str, str]]) -> set[
     }
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove a tree that came to nothing; what is not of this package stays, and the folders it lies in."""
+    _remove_pictures(folder)
+    (folder / MARKER).unlink(missing_ok=True)
+    for split in SPLITS:
+        for path in (*(folder / split).glob("*/*"), *(folder / split).glob("*"), folder / split):
+            if path.is_dir():
+                with suppress(OSError):  # not empty
+                    path.rmdir()
+    with suppress(OSError):
+        folder.rmdir()
+
+
 def _remove_pictures(folder: Path) -> None:
     """Pictures of another run would be taken for finished ones of this."""
-    for split in ("train", "val", "test"):
-        for role in ("blur", "blur_gamma", "sharp", "mask"):
+    for split in SPLITS:
+        for role in ROLES:
             for path in (folder / split).glob(f"*/{role}/*.png"):
                 path.unlink()

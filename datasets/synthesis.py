@@ -12,6 +12,7 @@ from localblur.common.parallel import run_tasks
 from localblur.datasets.camera_response import camera_response
 from localblur.datasets.compression import Compression
 from localblur.datasets.contact_sheet import write_sheet
+from localblur.datasets.images import IMAGE_SUFFIXES
 from localblur.datasets.scene_cuts import Survey, faults_of, survey_from_plain, survey_to_plain
 from localblur.datasets.store import StoreHeader, files_identity
 from localblur.datasets.synthesis_output import PAIRS_SUFFIXES, Output, PairsOutput, TreeOutput, count_stored
@@ -86,8 +87,12 @@ def synthesize(
     camera_response(settings.camera_response)
     place = _output(sources, output, settings, compression, overwrite)
     result = Synthesis()
+    surveys = {}
+    if overwrite and place.kind == "gopro":  # what cannot be made must not cost the tree that is there
+        surveys = survey_videos(sources, settings, executor)
+        plan_synthesis(sources, surveys, settings)
     with place:
-        plan = plan_synthesis(sources, _surveys(sources, settings, place, executor), settings)
+        plan = plan_synthesis(sources, surveys or _surveys(sources, settings, place, executor), settings)
         result.problems += plan.problems
         result.notes += [f"{video.source}{faults}" for video in plan.videos if (faults := faults_of(video.found))]
         tasks = _tasks(plan, place, settings, preview)
@@ -153,12 +158,8 @@ def _tasks(plan: Plan, place: Output, settings: SynthesisSettings, preview: bool
     finished = place.finished(plan)
     tasks = []
     for number, video in enumerate(plan.videos):
-        dropped = {name for _, name, _ in earlier_dropped(place.state / f"{number}.json")}
-        missing = tuple(
-            window
-            for window in video.windows
-            if (window.scene, window.name) not in finished and window.name not in dropped
-        )
+        dropped = {(scene, name) for scene, name, _ in earlier_dropped(place.state / f"{number}.json")}
+        missing = tuple(window for window in video.windows if (window.scene, window.name) not in finished | dropped)
         if missing:
             tasks.append(
                 VideoTask(
@@ -229,4 +230,7 @@ def _name_and_size(source: Path) -> dict[str, Any]:
 
 
 def _files(source: Path) -> list[Path]:
-    return sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
+    """What a source is read from: an output or a note among the pictures of a folder is no part of it."""
+    if not source.is_dir():
+        return [source]
+    return sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.compression import Compression
-from localblur.datasets.gopro_tree import begin_tree, finish_tree, finished_pairs
+from localblur.datasets.gopro_tree import begin_tree, finish_tree, finished_pairs, remove_tree
 from localblur.datasets.parts import part_path
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 from localblur.datasets.synthesis_plan import Plan
@@ -104,7 +104,8 @@ class TreeOutput:
         return self.folder / f".{STATE}"
 
     def __enter__(self) -> "TreeOutput":
-        begin_tree(self.folder, self._run, overwrite=self._overwrite)
+        if not begin_tree(self.folder, self._run, overwrite=self._overwrite):
+            shutil.rmtree(self.state, ignore_errors=True)  # surveys and dropped windows of another run
         self.state.mkdir(exist_ok=True)
         return self
 
@@ -117,7 +118,7 @@ class TreeOutput:
         if error is None or (isinstance(error, LocalblurError) and nothing):
             shutil.rmtree(self.state, ignore_errors=True)
         if isinstance(error, LocalblurError) and nothing:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_tree(self.folder)
 
     def finished(self, plan: Plan) -> set[tuple[str, str]]:
         wanted = [

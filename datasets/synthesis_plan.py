@@ -11,6 +11,7 @@ import numpy as np
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress, run_tasks
 from localblur.datasets.frame_windows import (
+    FEWEST_FRAMES,
     Window,
     frames_of_exposure,
     numbers_of_frames,
@@ -26,13 +27,19 @@ from localblur.datasets.video import frame_rate
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedVideo:
-    """A source, what is known of it, and its windows; intervals between frames in milliseconds, NaN if unknown."""
+    """A source, what is known of it, and its windows.
+
+    Attributes:
+        interval_ms: between frames, NaN if unknown.
+        timed: whether the frames' own times are those at which they were filmed.
+    """
 
     source: Path
     title: str
     found: Survey
     windows: tuple[Window, ...]
     interval_ms: float
+    timed: bool = True
 
     def breaks(self) -> set[int]:
         """Frames that do not follow the one before."""
@@ -40,10 +47,12 @@ class PlannedVideo:
 
     def window_interval_ms(self, window: Window) -> float:
         """Mean interval between the frames of a window, by their own times where those are seconds."""
+        if not self.timed:
+            return self.interval_ms
         times = self.found.times[window.start : window.stop]
         measured = 1000 * (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else float("nan")
         usable = np.isfinite(self.interval_ms) and np.isfinite(measured) and measured > 0
-        # a stated frame rate and numbered pictures are not in the unit of the frames' times
+        # damaged times lie far from the rate that the container states
         return measured if usable and 0.5 < measured / self.interval_ms < 2 else self.interval_ms
 
 
@@ -90,6 +99,7 @@ def plan_synthesis(
     """
     problems: list[str] = []
     videos: list[PlannedVideo] = []
+    taken: set[str] = set()
     fixed = _fixed_lengths(settings)
     for source, title in titles(sources).items():
         found = surveys[source]
@@ -98,7 +108,7 @@ def plan_synthesis(
             continue
         problems += [f"{found.problem}; what comes before is used"] if found.problem else []
         try:
-            videos.append(_plan_video(source, title, found, fixed, settings))
+            videos.append(_plan_apart(source, title, found, fixed, settings, taken))
         except LocalblurError as error:
             problems.append(f"{source}: {error}")
     placed = [(video, window) for video in videos for window in video.windows]
@@ -122,8 +132,36 @@ def _fixed_lengths(settings: SynthesisSettings) -> list[int] | None:
         return None
     if settings.duty_cycle is not None and settings.stride is not None:
         length = round(settings.duty_cycle * settings.stride)
+        if length < FEWEST_FRAMES:
+            raise LocalblurError(
+                f"--duty-cycle {settings.duty_cycle:g} of --stride {settings.stride} exposes {length} of the at least"
+                f" {FEWEST_FRAMES} frames that are needed; give a larger --stride or --duty-cycle"
+            )
         return numbers_of_frames(length, length)
     return numbers_of_frames(settings.shortest, settings.longest)
+
+
+def _plan_apart(
+    source: Path,
+    title: str,
+    found: Survey,
+    fixed: list[int] | None,
+    settings: SynthesisSettings,
+    taken: set[str],
+) -> PlannedVideo:
+    """The windows of a source in scenes that no other has, also where capitals make no difference; adds to `taken`.
+
+    A shot of one video may have the name of another (`x_shot1`), and long names are cut.
+    """
+    video, number = _plan_video(source, title, found, fixed, settings), 2
+    while _names(video) & taken:
+        video, number = _plan_video(source, f"{number}-{title}", found, fixed, settings), number + 1
+    taken |= _names(video)
+    return video
+
+
+def _names(video: PlannedVideo) -> set[str]:
+    return {name.casefold() for name in (video.title, *(window.scene for window in video.windows))}
 
 
 def _plan_video(
@@ -139,4 +177,7 @@ def _plan_video(
             f"at most {found.longest_run} frames without a cut{faults if broken else ''}, {min(lengths)} are needed;"
             f" give fewer --frames{' or --repeated drop' if found.repeated and settings.repeated == 'break' else ''}"
         )
-    return PlannedVideo(source=source, title=title, found=found, windows=tuple(windows), interval_ms=interval_ms)
+    timed = settings.frame_rate is None and not source.is_dir()
+    return PlannedVideo(
+        source=source, title=title, found=found, windows=tuple(windows), interval_ms=interval_ms, timed=timed
+    )

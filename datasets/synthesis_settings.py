@@ -32,12 +32,12 @@ class SynthesisSettings(Settings):
         max_pairs: at most so many windows, spread evenly over all videos.
     """
 
-    shortest: int = Field(default=7, ge=2)
-    longest: int = Field(default=13, ge=2)
-    exposure_ms: float | None = Field(default=None, gt=0)
+    shortest: int = Field(default=7, ge=2, le=100_000)
+    longest: int = Field(default=13, ge=2, le=100_000)
+    exposure_ms: float | None = Field(default=None, gt=0, le=1e6)
     duty_cycle: float | None = Field(default=None, gt=0, le=1)
     stride: int | None = Field(default=None, ge=1)
-    frame_rate: float | None = Field(default=None, gt=0)
+    frame_rate: float | None = Field(default=None, gt=0, le=1e6)
     repeated: Repeated = "break"
     camera_response: str = "srgb"
     linear_light: bool = True

@@ -170,6 +170,8 @@ def _flag_overrides(ctx: click.Context) -> list[str]:
         values["shortest"], values["longest"] = given["frames"]
     if "interpolate" in given:
         values["interpolation.frames"] = given["interpolate"]
+    if "noise" in given and not given.get("realism", True):
+        raise click.UsageError("--noise is what --realism adds: leave out one of --noise and --no-realism")
     if "realism" in given or "noise" in given:
         values["realism"] = {} if given.get("realism", True) else None
     if "noise" in given:

@@ -13,6 +13,7 @@ from localblur.datasets.images import read_image, read_plane, srgb_decode, srgb_
 from localblur.datasets.pair import binary_mask
 from localblur.datasets.store import PairsFile
 from localblur.datasets.synthesis import preview_synthesis, synthesize
+from localblur.datasets.synthesis_output import TreeOutput
 from localblur.datasets.synthesis_settings import SynthesisSettings
 from localblur.datasets.synthesize_gopro import main
 
@@ -251,6 +252,58 @@ def test_an_interrupted_tree_continues(tmp_path, clip, monkeypatch):
     assert (done.pairs, len(again)) == (7, 4)
 
 
+def test_a_tree_is_only_overwritten_by_what_can_be_made_and_notes_in_it_stay(tmp_path, clip):
+    tree = tmp_path / "GOPRO"
+    assert run(clip, "-o", tree, "--frames", "5").exit_code == 0
+    (tree / "notes.txt").write_text("mine")
+    made = pictures(tree)
+    assert run(clip, "-o", tree, "--frames", "99", "--overwrite").exit_code == 1
+    assert pictures(tree).keys() == made.keys()
+    nothing = ("--skip-static", "--set", "static_share=1", "--overwrite")
+    assert run(clip, "-o", tree, "--frames", "5", *nothing).exit_code == 1
+    assert [path.name for path in tree.rglob("*")] == ["notes.txt"]
+
+
+def test_overwriting_forgets_what_an_unfinished_run_has_dropped(tmp_path, clip, monkeypatch):
+    settings = SynthesisSettings(shortest=5, longest=5, skip_static=True, static_share=0.9)
+    monkeypatch.setattr(TreeOutput, "__exit__", lambda *_: None)  # killed at the end
+    with pytest.raises(LocalblurError, match="were dropped"):
+        synthesize([clip], tmp_path / "tree", settings)
+    monkeypatch.undo()
+    assert (tmp_path / "tree" / ".work" / "0.json").is_file()
+    done = synthesize([clip], tmp_path / "tree", SynthesisSettings(shortest=5, longest=5), overwrite=True)
+    assert (done.pairs, done.dropped) == (7, [])
+
+
+def test_a_video_named_like_another_ones_shot_has_scenes_of_its_own(tmp_path, clip, write_video, moving_frames):
+    other = write_video(tmp_path / "CLIP_shot2.mkv", moving_frames(7))
+    long_names = [write_video(tmp_path / f"{'x' * 70}{end}.mkv", moving_frames(7)) for end in "ab"]
+    result = run(clip, other, *long_names, "-o", tmp_path / "x.h5", "--frames", "7")
+    assert result.exit_code == 0, result.output
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        found = {scene.name: scene.count for scene in pairs.scenes}
+    cut = {"x" * 64: 1, f"2-{'x' * 62}": 1}
+    assert found == {"clip_shot1": 3, "clip_shot2": 2, "2-CLIP_shot2": 1, **cut}
+
+
+def test_an_output_among_the_frames_changes_nothing_about_them(tmp_path, moving_frames, monkeypatch):
+    for index, frame in enumerate(moving_frames(12)):
+        write_image(tmp_path / "frames" / f"{index}.png", frame)
+    settings, write, written = SynthesisSettings(shortest=4, longest=4), video_work.write_part, []
+
+    def fail(*arguments):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(write(*arguments))
+
+    monkeypatch.setattr(video_work, "write_part", fail)
+    with pytest.raises(OSError, match="No space"):
+        synthesize([tmp_path / "frames"], tmp_path / "frames" / "x.h5", settings)
+    monkeypatch.undo()
+    (tmp_path / "frames" / "notes.txt").write_text("mine")
+    assert synthesize([tmp_path / "frames"], tmp_path / "frames" / "x.h5", settings).pairs == 3
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path, clip):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
@@ -304,6 +357,35 @@ def test_realism_of_a_settings_file_can_be_switched_off(tmp_path, write_video, m
             stored = pairs.header.settings["realism"]
         assert (stored is None) == (realism is None)
         assert stored is None or stored["mosaic"] is False
+
+
+def test_noise_of_a_camera_that_is_switched_off_is_refused(tmp_path, clip):
+    result = run(clip, "-o", tmp_path / "x.h5", "--no-realism", "--noise", "900,2")
+    assert result.exit_code == 2
+    assert "--no-realism" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--frame-rate", "inf"), "frame_rate"),
+        (("--exposure", "inf"), "exposure_ms"),
+        (("--frames", "7..9000000000"), "longest"),
+        (("--stride", "2", "--duty-cycle", "0.5"), "--duty-cycle 0.5 of --stride 2 exposes 1"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_one_line(tmp_path, clip, arguments, told):
+    result = run(clip, "-o", tmp_path / "x.h5", *arguments)
+    assert result.exit_code == 1
+    assert told in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_frame_rate_that_is_given_wins_over_the_times_of_the_frames(tmp_path, write_video, moving_frames):
+    clip = write_video(tmp_path / "clip.mkv", moving_frames(10), rate=60)
+    assert run(clip, "-o", tmp_path / "x.h5", "--frames", "10", "--frame-rate", "100").exit_code == 0
+    with PairsFile(tmp_path / "x.h5") as pairs:
+        assert pairs.read("clip", 0).info.exposure_long_ms == pytest.approx(100)
 
 
 def test_exposures_and_duty_cycles_are_frames(tmp_path, write_video, moving_frames):
