@@ -66,7 +66,7 @@ from localblur.training.runtime import fastest_precision, resolve_device
     type=click.Choice(["oracle", "gaussian", "line"]),
     default="oracle",
     show_default=True,
-    help="Blur that baselines assume; oracle fits it to the sharp picture: an upper bound.",
+    help="Blur that baselines assume; oracle fits it to the sharp picture, which only a test has.",
 )
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Which scenes.")
 @click.option(
