@@ -226,6 +226,7 @@ def test_the_report_holds_every_pair_and_counts_what_is_left_out(tmp_path, data,
     assert unmasked["weighted_psnr"] == unmasked["blurred_share"] == ""
     assert "1 pairs without a mask and 1 whose mask is empty" in result.stdout
     assert "1 rejected pairs left out" in result.stdout
+    assert "3 scenes are few" in result.stdout
 
 
 def test_the_page_needs_no_other_file_and_its_links_lead_somewhere(tmp_path, data, model):
