@@ -200,10 +200,9 @@ def _outcome(plan: Plan, output: Path, lost: dict[str, str], unmasked: list[str]
         if entry.info.verdict is Verdict.REJECT
     }
     title = f"Alignment of {', '.join(plan.inputs)}"
-    measured = [
-        (plan.scenes[entry.scene][0], f"{entry.scene}/{entry.info.name}", entry.info.quality) for entry in entries
-    ]
-    notes = run_notes(measured, plan.settings.alignment.bumped_px)
+    measured = [(plan.scenes[entry.scene][0], entry.label, entry.info.quality) for entry in entries]
+    codings = {name: source.coding for name, source in plan.inputs.items()}
+    notes = run_notes(measured, codings, plan.settings.alignment.bumped_px)
     notes += _doubtful_note(entries, plan.settings.mask.doubtful_below)
     page = None
     if report is not None:
@@ -218,7 +217,10 @@ def _doubtful_note(entries: Sequence[ReportEntry], below: float) -> list[str]:
     values = {entry.label: entry.info.quality.get(MASK_CONFIDENCE, 1.0) for entry in entries}
     labels = sorted((label for label in values if values[label] < below), key=lambda label: values[label])
     named = ", ".join(labels[:_PAIRS_NAMED]) + (", ..." if len(labels) > _PAIRS_NAMED else "")
-    return [f"{len(labels)} masks are doubtful, look at them with view-dataset: {named}"] if labels else []
+    counted = (
+        "1 mask is doubtful, look at it" if len(labels) == 1 else f"{len(labels)} masks are doubtful, look at them"
+    )
+    return [f"{counted} with view-dataset: {named}"] if labels else []
 
 
 def _refuse_existing(plan: Plan, report: Path | None, displacement: Path | None) -> None:

@@ -26,6 +26,7 @@ from localblur.datasets.recording import MANIFEST_NAME, Recording, Role
 logger = logging.getLogger(__name__)
 
 Encoding = Literal["srgb", "linear"]
+Coding = Literal["raw", "srgb", "linear"]
 
 STATIC, CHART, DARK, FLAT = CALIBRATION_GROUPS = (
     "calibration/static",
@@ -47,6 +48,10 @@ class PairInput(Protocol):
     @property
     def kind(self) -> Literal["recording", "folder"]:
         """A recording's colours are a sensor's, a plain folder's may be a photograph's."""
+
+    @property
+    def coding(self) -> Coding:
+        """How its values are taken: as a sensor's, or as was said or is usual for a plain folder."""
 
     @property
     def eight_bit(self) -> bool:
@@ -109,6 +114,7 @@ class RecordingInput:
     path: Path
     settings: RadiometrySettings
     kind: Literal["recording"] = "recording"
+    coding: Coding = "raw"
     eight_bit: bool = False
 
     @property
@@ -164,6 +170,11 @@ class FolderInput:
     settings: RadiometrySettings
     eight_bit: bool
     kind: Literal["folder"] = "folder"
+
+    @property
+    def coding(self) -> Coding:
+        """As declared; sRGB where nothing was said of 8-bit files."""
+        return self.encoding
 
     @property
     def identity(self) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from math import isnan
 from statistics import mean, median
 
+from localblur.alignment.inputs import Coding
+
 _PAIRS_NAMED = 5
 _CODED_BELOW, _DECODED_ABOVE = 0.3, 1.25
 """Noise exponents: right 0.8 to 1.1 on simulated rigs, coded values declared linear -0.1 at most, the reverse 1.36 at
@@ -30,33 +32,47 @@ def bumped_note(source: str, drift_px: Mapping[str, float], limit_px: float) -> 
     )
 
 
-def encoding_note(source: str, exponents: Sequence[float]) -> str:
+def encoding_note(source: str, exponents: Sequence[float], coding: Coding) -> str:
     """Say that the noise of an input does not grow with the light as shot noise does; else nothing.
+
+    Nothing either where the values cannot be coded otherwise than declared: pictures that a camera smoothed.
 
     Args:
         source: name of the input.
         exponents: of its pairs, NaN where unknown.
+        coding: how its values were taken.
     """
     known = [value for value in exponents if not isnan(value)]
     if not known or _CODED_BELOW <= median(known) <= _DECODED_ABOVE:
         return ""
+    coded = median(known) < _CODED_BELOW
+    if coded == (coding == "srgb"):
+        return ""
     told = (
         f"wrong encoding? the noise of {source} grows with the light to the power of {median(known):.1f} instead of 1:"
     )
-    if median(known) < _CODED_BELOW:
-        return f"{told} are these values sRGB-coded, although declared linear? (--encoding srgb)"
-    return f"{told} are these values linear, although declared sRGB-coded? (--encoding linear)"
+    if not coded:
+        return f"{told} are these values linear, although declared sRGB-coded? (--encoding linear)"
+    if coding == "raw":
+        return f"{told} is a gamma curve or noise reduction switched on in the cameras?"
+    return f"{told} are these values sRGB-coded, although declared linear? (--encoding srgb)"
 
 
-def run_notes(pairs: Sequence[tuple[str, str, Mapping[str, float]]], limit_px: float) -> list[str]:
-    """Notes on a run: (input, pair, quality measures) of every pair."""
-    drifts: dict[str, dict[str, float]] = {}
-    for source, pair, quality in pairs:
-        if quality.get("calibrated") and "drift_px" in quality:
-            drifts.setdefault(source, {})[pair] = quality["drift_px"]
-    notes = [bumped_note(source, drift_px, limit_px) for source, drift_px in drifts.items()]
-    exponents: dict[str, list[float]] = {}
-    for source, _, quality in pairs:
-        exponents.setdefault(source, []).append(quality.get("noise_exponent", float("nan")))
-    notes += [encoding_note(source, values) for source, values in exponents.items()]
+def run_notes(
+    pairs: Sequence[tuple[str, str, Mapping[str, float]]], codings: Mapping[str, Coding], limit_px: float
+) -> list[str]:
+    """Notes on a run.
+
+    Args:
+        pairs: (input, pair, quality measures) of every pair. The noise of those that could not be aligned is not
+            looked at: what does not fit is no noise. Wrong colours may come from the encoding, so they count.
+        codings: by input, how its values were taken.
+        limit_px: see `bumped_note`.
+    """
+    notes = []
+    for source, coding in codings.items():
+        own = {label: quality for name, label, quality in pairs if name == source}
+        drifts = {label: found["drift_px"] for label, found in own.items() if found.get("calibrated")}
+        exponents = [found["noise_exponent"] for found in own.values() if not isnan(found["residual_p50_px"])]
+        notes += [bumped_note(source, drifts, limit_px), encoding_note(source, exponents, coding)]
     return [note for note in notes if note]

@@ -175,4 +175,5 @@ def test_pair_masks_have_their_confidence_and_doubtful_ones_are_named(folder: Pa
         assert pairs.header.settings["mask"]["method"] == "pair"
     assert all(0 < value <= 1 for value in values)
     doubtful = sum(value < 1 for value in values)
-    assert f"{doubtful} masks are doubtful" in result.stdout
+    counted = "1 mask is" if doubtful == 1 else f"{doubtful} masks are"
+    assert f"{counted} doubtful" in result.stdout
