@@ -1,5 +1,6 @@
 """Evaluating methods on pairs files: which pairs, and every method on each of them."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -168,7 +169,10 @@ def evaluate(
 
 def journal_key(files: Mapping[str, PairsFile], methods: Sequence[Method], settings: EvaluationSettings) -> str:
     """What a journal is continued by; the seed decides no pair's numbers."""
-    return evaluation_key(files, methods, settings.model_dump(mode="json", exclude={"seed"}))
+    content = settings.model_dump(mode="json", exclude={"seed"})
+    if settings.detector is not None and Path(settings.detector).is_file():
+        content["detector"] = hashlib.sha256(Path(settings.detector).read_bytes()).hexdigest()
+    return evaluation_key(files, methods, content)
 
 
 def measure_pair(

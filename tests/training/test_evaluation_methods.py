@@ -269,6 +269,10 @@ def test_the_key_knows_weights_settings_and_masks(tmp_path, data, model):
     other = write_pairs(tmp_path / "b.h5", 7)
     assert len({key(data), key(other), key(data, aligned=True)}) == 3
     assert key(data) == key(data, seed=4)
+    detector = write_tiny_yolo(tmp_path / "tiny.onnx")
+    first = key(data, detector=str(detector))
+    write_tiny_yolo(detector, "v5")
+    assert key(data, detector=str(detector)) != first
     with PairsFile.open(data) as file:
         settings = EvaluationSettings()
         networks = [load_model(model), load_model(write_model(tmp_path / "tiny", "tiny"))]
