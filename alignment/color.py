@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from localblur.alignment.displacement import BoolArray, degree_of, evaluate_on_grid, monomials, term_count
 from localblur.alignment.robust import Vector, robust_sigma, tukey_weight, weighted_least_squares
@@ -26,10 +27,10 @@ _NOISE_FLOOR = 0.01
 class ColorSettings(Settings):
     """How colour samples are taken and fitted."""
 
-    block_px: int = 4
+    block_px: int = Field(default=4, ge=1)
     """Samples are means of blocks: less noise, and less harm from what misalignment is left."""
-    max_blocks: int = 120000
-    tukey: float = 4.0
+    max_blocks: int = Field(default=120000, ge=1000)
+    tukey: float = Field(default=4.0, gt=0)
 
 
 @dataclass(frozen=True)

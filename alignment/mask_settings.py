@@ -90,8 +90,8 @@ class MaskSettings(Settings):
     motion_contrast: float = Field(default=0.1, gt=0)
     contrast_radius_px: float = Field(default=7.0, gt=0)
     window_radius_px: float = Field(default=3.0, gt=0)
-    low: float = 0.5
-    high: float = 12.0
+    low: float = Field(default=0.5, allow_inf_nan=False)
+    high: float = Field(default=12.0, allow_inf_nan=False)
     close_px: float = Field(default=8.0, ge=0)
     open_px: float = Field(default=1.0, ge=0)
     smallest_area: float = Field(default=1e-4, ge=0, lt=1)

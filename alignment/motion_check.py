@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from localblur.alignment.displacement import BoolArray
 from localblur.alignment.registration_level import reduce, stabilised
@@ -48,10 +49,10 @@ class MotionCheckSettings(Settings):
             least on exchanged pairs, 1.15 at most on late ones).
     """
 
-    width_px: int = 240
-    min_share: float = 0.003
-    max_strangeness: float = 0.92
-    min_exchange: float = 1.6
+    width_px: int = Field(default=240, ge=64)
+    min_share: float = Field(default=0.003, ge=0, le=1)
+    max_strangeness: float = Field(default=0.92, gt=0)
+    min_exchange: float = Field(default=1.6, gt=0)
 
 
 @dataclass(frozen=True)

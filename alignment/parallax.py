@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from localblur.alignment.displacement import BoolArray
 from localblur.alignment.registration_level import luma, stabilised
@@ -30,16 +31,16 @@ class ParallaxSettings(Settings):
         min_shift_px, max_shift_share: shifts below are blur's own, shifts beyond this share of the reach are chance.
     """
 
-    tile_px: int = 48
-    step_px: int = 24
-    reach_px: int = 12
-    min_moving: float = 0.3
-    min_contrast: float = 0.02
-    min_match: float = 0.95
-    min_detail: float = 0.75
-    min_gain: float = 0.03
-    min_shift_px: float = 1.0
-    max_shift_share: float = 0.8
+    tile_px: int = Field(default=48, ge=8)
+    step_px: int = Field(default=24, ge=1)
+    reach_px: int = Field(default=12, ge=1)
+    min_moving: float = Field(default=0.3, ge=0, le=1)
+    min_contrast: float = Field(default=0.02, ge=0)
+    min_match: float = Field(default=0.95, ge=0, le=1)
+    min_detail: float = Field(default=0.75, ge=0)
+    min_gain: float = Field(default=0.03, ge=0)
+    min_shift_px: float = Field(default=1.0, ge=0)
+    max_shift_share: float = Field(default=0.8, gt=0, le=1)
 
 
 @dataclass(frozen=True)

@@ -43,21 +43,21 @@ class QualitySettings(Settings):
         max_rejected: share of rejected pairs above which the command ends with exit code 3.
     """
 
-    min_correlation: float = 0.5
-    min_usable_tiles: float = 0.15
-    max_residual_p50_px: float = 0.15
-    max_residual_p95_px: float = 0.4
-    min_static_psnr_db: float = 25.0
-    max_psnr_gap_db: float = 10.0
-    max_color_bias: float = 2.0
-    min_sharpness: float = 0.8
-    max_sharpness: float = 1.25
-    max_saturated: float = 0.4
-    max_gain: float = 2.0
-    max_moving: float = 0.7
-    max_drift_px: float = 15.0
-    min_parallax_tiles: int = 5
-    max_parallax: float = 0.1
+    min_correlation: float = Field(default=0.5, ge=-1, le=1)
+    min_usable_tiles: float = Field(default=0.15, ge=0, le=1)
+    max_residual_p50_px: float = Field(default=0.15, ge=0)
+    max_residual_p95_px: float = Field(default=0.4, ge=0)
+    min_static_psnr_db: float = Field(default=25.0, ge=0)
+    max_psnr_gap_db: float = Field(default=10.0, ge=0)
+    max_color_bias: float = Field(default=2.0, ge=0)
+    min_sharpness: float = Field(default=0.8, ge=0, le=1)
+    max_sharpness: float = Field(default=1.25, ge=1)
+    max_saturated: float = Field(default=0.4, ge=0, le=1)
+    max_gain: float = Field(default=2.0, ge=1)
+    max_moving: float = Field(default=0.7, ge=0, le=1)
+    max_drift_px: float = Field(default=15.0, ge=0)
+    min_parallax_tiles: int = Field(default=5, ge=1)
+    max_parallax: float = Field(default=0.1, ge=0, le=1)
     min_refinement: str = Field(default="translation", pattern="^(affine|translation|none)$")
     max_rejected: float = Field(default=0.5, ge=0, le=1)
     parallax: ParallaxSettings = ParallaxSettings()

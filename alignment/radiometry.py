@@ -6,6 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from localblur.alignment.displacement import BoolArray
 from localblur.common.errors import LocalblurError
@@ -28,7 +29,7 @@ class RadiometrySettings(Settings):
         dark_frames, flat_frames: whether those of a recording are used, if there are any.
     """
 
-    saturated_from: float = 0.97
+    saturated_from: float = Field(default=0.97, gt=0, le=1)
     dark_frames: bool = True
     flat_frames: bool = True
 

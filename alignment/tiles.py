@@ -27,11 +27,11 @@ class TileSettings(Settings):
     """Size of a tile, and when a tile's measurement counts."""
 
     size_px: int = Field(default=48, ge=8, multiple_of=2)
-    min_static: float = 0.5
+    min_static: float = Field(default=0.5, gt=0, le=1)
     """Smallest share of static, valid, unsaturated pixels."""
-    max_uncertainty_px: float = 0.08
+    max_uncertainty_px: float = Field(default=0.08, gt=0)
     """Largest predicted standard deviation of a tile's shift: beyond it the tile has too little texture."""
-    max_disagreement_px: float = 0.12
+    max_disagreement_px: float = Field(default=0.12, gt=0)
     """Largest standard deviation of a tile's shift by the jackknife over its quarters: beyond it one part says
     something else than the rest, or is all there is (the rim of a moving thing before a bare wall)."""
 

@@ -75,6 +75,9 @@ def test_nothing_and_wrong_options_are_usage_errors(tmp_path: Path, small: Path)
     ("options", "message"),
     [
         (["--set", "quality.max_gian=3"], "max_gian"),
+        (["--set", "quality.max_residual_p95_px=.nan"], "max_residual_p95_px"),
+        (["--set", "quality.max_saturated=-1"], "max_saturated"),
+        (["--set", "alignment.radiometry.saturated_from=.nan"], "saturated_from"),
         (["--render", "gains"], "render.gains must be three positive numbers"),
         (["--render", "chart"], "has no calibration/chart"),
         (["--split", "train=0.5,val=0.1"], "sum"),
@@ -214,7 +217,9 @@ def test_saturated_and_flat_pairs_are_stored_as_rejected(small: Path, tmp_path: 
 
 
 def test_too_many_rejected_is_exit_code_three(small: Path, tmp_path: Path) -> None:
-    result = run(small, "-o", tmp_path / "x.h5", "--workers", 1, "--masks", "none", "--set", "quality.max_saturated=-1")
+    result = run(
+        small, "-o", tmp_path / "x.h5", "--workers", 1, "--masks", "none", "--set", "quality.min_correlation=1"
+    )
     assert result.exit_code == 3
     assert "0 accepted, 5 rejected, 0 lost" in result.stdout
 

@@ -13,6 +13,7 @@ from localblur.acquisition import optics
 from localblur.acquisition.rig_settings import RigSettings, SceneSettings, resolve_rig
 from localblur.alignment.calibration import calibrate, fit_static_pair
 from localblur.alignment.judge import judge_pair
+from localblur.alignment.pair import align_pair
 from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
 from localblur.alignment.quality import QualitySettings
 from localblur.alignment.radiometry import LinearImage
@@ -109,6 +110,9 @@ def bumped(shift_px: float, angle_deg: float) -> Any:
     return change
 
 
+bumped_by_3_px = other_rig(bumped(3, 0.05))
+
+
 def with_exposures(alignment: str) -> Any:
     """The short exposure at an end of the long one: things are smeared to one side only."""
     return other_rig(lambda rig, seed: rig.model_copy(update={"alignment": alignment}))
@@ -146,7 +150,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "dark": (other_scene(brightness=0.85 / 4), ""),
     "exposure + 40 %": (overexposed, ""),
     "defocused B": (other_rig(defocused), "out of focus: still detail has .* in camera B"),
-    "rig bumped by 3 px": (other_rig(bumped(3, 0.05)), ""),
+    "rig bumped by 3 px": (bumped_by_3_px, ""),
     "rig bumped by 12 px": (other_rig(bumped(12, 0.3)), "rig bumped: .* px from the calibration"),
     "rig bumped by 25 px": (other_rig(bumped(25, 0.3)), "rig bumped: .* px from the calibration"),
     "cameras swapped": (swapped, "cameras swapped: "),
@@ -171,6 +175,22 @@ def test_aligned_within_the_limits_or_rejected_with_the_right_reason(seed: int, 
         assert re.match(reason, judged.reasons), judged.reasons
         return
     assert failure.truth is not None, "accepted, although no alignment can be right"
+    mean, p95 = rig_tools.static_error_px(judged.aligned.positions, failure.truth)
+    assert mean < MAX_MEAN_PX
+    assert p95 < MAX_P95_PX
+
+
+def test_a_bump_towards_the_exchanged_field_is_no_exchange(rig_tools: Any) -> None:
+    """Exchanged, the pictures of this bumped rig happen to fit the calibration better."""
+    rig, calibration = calibrated(rig_tools, 308)
+    failure = bumped_by_3_px(rig_tools, rig, 308)
+    given = failure.captured
+    exchanged = replace(given, blurred=given.sharp, sharp=given.blurred)
+    apart = [align_pair(captured, calibration, SETTINGS).drift_px for captured in (given, exchanged)]
+    assert 2 * apart[1] < apart[0]
+    judged = judge_pair(given, calibration, SETTINGS, LIMITS)
+    assert judged.verdict is Verdict.ACCEPT, judged.reasons
+    assert judged.quality["exchanged"] == 0
     mean, p95 = rig_tools.static_error_px(judged.aligned.positions, failure.truth)
     assert mean < MAX_MEAN_PX
     assert p95 < MAX_P95_PX
