@@ -18,6 +18,8 @@ from localblur.common.files import write_text
 TABLE = "mask_confidence.csv"
 COLUMNS = ("scene", "pair", "blurred_share", "confidence", "doubtful")
 SHOWN = 10
+MOSTLY = 0.7
+"""A larger share of the picture hardly moved before a standing camera; shifted pictures differ everywhere."""
 
 
 class Doubtful(Protocol):
@@ -98,6 +100,12 @@ def tell_run(done: Masked, output: Path, doubtful: Sequence[Doubtful], doubtful_
     share = f", blurred area {100 * np.median(done.shares):.1f} % (median)" if done.shares else ""
     kept = f", {done.kept} kept" if done.kept else ""
     click.echo(f"{output}: {len(done.made)} masks made{kept}{share}")
+    most = sum(value > MOSTLY for value in done.shares)
+    if most:
+        click.echo(
+            f"{most} cover more than {MOSTLY:.0%} of their picture: are these pairs aligned (align-dataset), or did the"
+            " camera move?"
+        )
     if doubtful:
         table = f"all listed in {output / TABLE}" if output.is_dir() else "view-dataset sorts by mask_confidence"
         click.echo(f"{len(doubtful)} doubtful (confidence below {doubtful_below:g}), {table}:")

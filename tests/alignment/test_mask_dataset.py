@@ -97,6 +97,15 @@ def test_unusable_pairs_of_a_folder_are_listed(tmp_path, folder):
     assert sorted(path.name for path in (tmp_path / "out" / "s").iterdir()) == ["00.png"]
 
 
+def test_masks_of_whole_pictures_raise_the_question_of_alignment(tmp_path, folder, rng):
+    assert "aligned" not in run(folder, "-o", tmp_path / "good", "--method", "pair").stdout
+    picture = np.kron(rng.integers(20, 230, (16, 24, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
+    write_image(folder / "scenes" / "s" / "02_blur.png", np.roll(picture, (9, 13), (0, 1)))
+    write_image(folder / "scenes" / "s" / "02_sharp.png", picture)
+    result = run(folder, "-o", tmp_path / "out", "--method", "pair")
+    assert "1 cover more than 70% of their picture: are these pairs aligned (align-dataset)" in result.stdout
+
+
 def test_a_folder_gets_one_soft_mask_per_pair(tmp_path, folder):
     result = run(folder, "-o", tmp_path / "out", "--method", "pair")
     assert result.exit_code == 0, result.output
