@@ -25,8 +25,9 @@ from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
 from localblur.datasets.picture_source import import_lmdb
 from localblur.datasets.store import PairsFile, files_identity
 from localblur.datasets.store_schema import encode_quality
+from localblur.datasets.tree_terms import EXPORTED, terms_to_plain
 
-MARKER = "export.json"
+MARKER = EXPORTED
 TASKS_AHEAD = 8
 
 Pixels = npt.NDArray[Any]
@@ -124,6 +125,7 @@ def export_dataset(
             "stamp": tasks[0].stamp,
             "settings": settings.model_dump(mode="json"),
             "file": file.name,
+            "terms": terms_to_plain(pairs.header),
         }
         _prepare(folder, marker, overwrite)
         ensure_space(folder, _size_bytes(pairs, tasks, settings.bit_depth), f"exporting {len(tasks)} pairs")

@@ -16,10 +16,11 @@ from localblur.datasets.exporters import gopro_places
 from localblur.datasets.images import write_image
 from localblur.datasets.pair import Pair
 from localblur.datasets.parts import first_difference
+from localblur.datasets.tree_terms import SYNTHESISED
 
 SPLITS = ("train", "val", "test")
 ROLES = ("blur", "blur_gamma", "sharp", "mask")
-MARKER = "synthesis.json"
+MARKER = SYNTHESISED
 FORMAT = "localblur-gopro-tree"
 
 

@@ -94,7 +94,7 @@ def main(
         finally:
             for bar in bars:
                 bar.__exit__()
-    _report(output, layout, done)
+    _report(output, done)
     if done.left_out:
         ctx.exit(EXIT_LOSSES)
 
@@ -108,12 +108,12 @@ def _check(layout: str, variant: str | None, masks: Path | None) -> None:
         raise LocalblurError(f"--masks is for the layout reloblur, not for {layout}")
 
 
-def _report(output: Path, layout: str, done: Imported) -> None:
+def _report(output: Path, done: Imported) -> None:
     click.echo(f"{output}: {done.pairs} pairs in {done.scenes} scenes, {done.masks} with a mask")
     with PairsFile(output) as pairs:
         click.echo(f"terms: {pairs.header.licence}")
-        if LAYOUTS[layout].citation:
-            click.echo(f"please cite: {LAYOUTS[layout].citation}")
+        if citation := pairs.header.settings.get("citation"):
+            click.echo(f"please cite: {citation}")
         notes = [*(f"note: {note}" for note in done.notes), *(f"warning: {x}" for x in leak_lines(find_leaks(pairs)))]
     for line in notes:
         click.echo(line, err=True)

@@ -27,6 +27,7 @@ from localblur.datasets.store import (
     files_identity,
     write_part,
 )
+from localblur.datasets.tree_terms import Terms, terms_of_tree
 
 TASKS_AHEAD = 8
 
@@ -115,9 +116,10 @@ def import_dataset(
         LocalblurError: if no pair can be imported, or `output` exists.
     """
     layout = LAYOUTS[settings.layout]
+    own = terms_of_tree(path)
     found = layout.find(path, LayoutOptions(variant=settings.variant, masks=masks))
-    result = Imported(left_out=list(found.left_out), notes=count_notes(layout, found.pairs))
-    header = _header(path, found, settings)
+    result = Imported(left_out=list(found.left_out), notes=[] if own else count_notes(layout, found.pairs))
+    header = _header(path, found, settings, own)
     writer = PairsWriter(
         output,
         header,
@@ -175,19 +177,20 @@ def read_pair(task: ImportTask) -> ReadPair:
     return ReadPair(part=write_part(task.parts, pair, task.split), masked=mask is not None, left_out=left_out)
 
 
-def _header(path: Path, found: FoundPairs, settings: ImportSettings) -> StoreHeader:
+def _header(path: Path, found: FoundPairs, settings: ImportSettings, own: Terms | None) -> StoreHeader:
     layout = LAYOUTS[settings.layout]
     bit_depth, encoding = _depth_and_encoding(found, settings)
-    known = layout.title if layout.citation else path.resolve().name
-    licence = settings.licence if settings.licence is not None else layout.licence
+    published = layout.title if layout.citation else None
+    terms = own or Terms(source=published, licence=layout.licence, citation=layout.citation or None)
+    licence = settings.licence if settings.licence is not None else terms.licence
     content = settings.model_dump(mode="json") | {"encoding": encoding, "licence": licence}
     return StoreHeader(
         encoding=encoding,
         bit_depth=bit_depth,
         creator="import-dataset",
-        source=settings.source or known,
+        source=settings.source or terms.source or path.resolve().name,
         licence=licence,
-        settings=content | ({"citation": layout.citation} if layout.citation else {}),
+        settings=content | ({"citation": terms.citation} if terms.citation else {}),
     )
 
 

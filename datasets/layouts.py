@@ -186,8 +186,10 @@ def _key_parts(key: str) -> tuple[str, str]:
 def _with_variant(root: Path, found: FoundPairs, options: LayoutOptions, variants: Sequence[str]) -> FoundPairs:
     """`found`, unless everything lacks a blurred partner because no variant was chosen."""
     if options.variant is None and not found.pairs:
+        there = [variant for variant in variants if next(root.rglob(f"*{variant}"), None) is not None] or variants
         raise LocalblurError(
-            f"{root} holds several kinds of blurred pictures: choose --variant {' or '.join(variants)}"
+            f"{root} holds blurred pictures of {len(there)} of {len(variants)} kinds, which papers do not mix: choose"
+            f" --variant {' or '.join(there)}"
         )
     return found
 

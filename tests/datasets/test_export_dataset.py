@@ -239,9 +239,30 @@ def test_the_card_and_croissant_say_what_is_there(tmp_path, path):
 
 def test_the_citation_of_an_import_stays_with_the_pairs(tmp_path, path):
     run(path, tmp_path / "out", "reloblur")
+    (tmp_path / "out" / "export.json").unlink()  # as published
     back(tmp_path / "out", tmp_path / "b.h5", "reloblur")
     run(tmp_path / "b.h5", tmp_path / "hub", "imagefolder")
     assert "Please cite: H. Li et al." in (tmp_path / "hub/README.md").read_text()
+    back(tmp_path / "hub", tmp_path / "c.h5", "imagefolder")
+    with PairsFile(tmp_path / "c.h5") as pairs:
+        assert pairs.header.settings["citation"].startswith("H. Li et al.")
+
+
+@pytest.mark.parametrize("kind", ["reloblur", "gopro", "imagefolder"])
+def test_an_import_of_an_export_has_the_terms_of_the_pairs_and_not_of_the_layout(tmp_path, path, kind):
+    run(path, tmp_path / "out", kind)
+    result = back(tmp_path / "out", tmp_path / "b.h5", kind)
+    assert "published" not in result.stderr
+    with PairsFile(tmp_path / "b.h5") as pairs:
+        assert (pairs.header.source, pairs.header.licence) == ("lab", "CC BY 4.0")
+        assert "citation" not in pairs.header.settings
+
+
+def test_the_kinds_of_blurred_pictures_that_are_there_are_named(tmp_path, path):
+    run(path, tmp_path / "out", "gopro")
+    result = CliRunner().invoke(import_main, ["gopro", str(tmp_path / "out"), "-o", str(tmp_path / "b.h5")])
+    refused(result, "1 of 2 kinds")
+    assert result.stderr.rstrip().endswith("choose --variant blur")
 
 
 def test_only_the_valid_box_if_asked_for(tmp_path, make_pair, make_file):
