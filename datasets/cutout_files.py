@@ -47,9 +47,11 @@ def cutout_tasks(
     Outputs are named after what they depend on, so that one that is there can be used again.
 
     Raises:
-        LocalblurError: if no picture has a mask in the folder.
+        LocalblurError: if no picture has a mask in the folder, or names are not enough to tell which.
     """
-    by_stem = {} if masks is None else {path.stem: path for path in list_pictures(masks)}
+    by_stem = {} if masks is None else _by_stem(list_pictures(masks), "masks")
+    if masks is not None:
+        _by_stem([picture for picture in pictures if picture.stem in by_stem], "pictures with a mask")
     if masks is not None and not any(picture.stem in by_stem for picture in pictures):
         raise LocalblurError(f"no mask in {masks} has the name of a picture (for example {pictures[0].stem}.png)")
     chosen = [picture for picture in pictures if masks is None or picture.stem in by_stem]
@@ -63,6 +65,17 @@ def cutout_tasks(
         )
         for picture in chosen
     ]
+
+
+def _by_stem(paths: Sequence[Path], what: str) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in named:
+            raise LocalblurError(
+                f"{what} of one name: {named[path.stem]} and {path}; a picture and its mask are found by it: rename"
+            )
+        named[path.stem] = path
+    return named
 
 
 def make_cutout(task: CutoutTask) -> Path:

@@ -73,7 +73,10 @@ def plan_local(sources: Sequence[Path], settings: LocalSynthesisSettings) -> Loc
             if len(usable) == settings.count:
                 break
     if paths and not usable:
-        raise LocalblurError(f"none of {len(paths)} photographs can be used: {problems[0]}; take a smaller --size")
+        too_small = [problem for problem in problems if "smaller than --size" in problem]
+        remedy = "take a smaller --size" if too_small else "give photographs"
+        told = (too_small or problems)[0]
+        raise LocalblurError(f"none of {len(paths)} photographs can be used: {told}; {remedy}")
     scenes = make_scenes(usable, settings.count, settings.pairs_per_scene)
     splits = assign_splits([scene.name for scene in scenes], settings.split, settings.seed)
     return LocalPlan(scenes=scenes, splits=splits, problems=sorted(problems))

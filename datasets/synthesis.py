@@ -218,7 +218,10 @@ def _sheet(output: Path, number: int, place: Output, result: Synthesis, plan: Pl
         text = f"{window.scene} {window.name}: frames {window.start} to {window.stop - 1}, sharp {window.middle}"
         rows.append((strip, f"{text}   DROPPED: {reason}" if reason else text, reason is not None))
     dropped = sum(1 for row in rows if row[2])
-    title = f"{video.source.name}: windows {len(rows)}, dropped {dropped}, shots {len(video.found.shots)}"
+    shown = sum(1 for row in rows if row[0].is_file())
+    title = (
+        f"{video.source.name}: windows {len(rows)}, dropped {dropped}, shots {len(video.found.shots)}, shown {shown}"
+    )
     path = output.with_name(output.name + ".preview") / f"{video.title}.png"
     if write_sheet(path, title, rows):
         result.sheets.append(path)

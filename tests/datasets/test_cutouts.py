@@ -127,6 +127,16 @@ def test_cutouts_are_made_once_from_masks_alpha_and_grabcut(tmp_path: Path, rng:
     np.testing.assert_array_equal(np.unique(read_cutout(make_cutout(again)).alpha), np.unique(masked.alpha))
 
 
+@pytest.mark.parametrize("twice", ["masks", "photos"])
+def test_names_that_do_not_tell_masks_apart_are_refused(tmp_path: Path, twice: str) -> None:
+    files = [tmp_path / "photos" / "1" / "a.png", tmp_path / "masks" / "1" / "a.png", tmp_path / twice / "2" / "a.png"]
+    for path in files:
+        write_image(path, np.zeros((20, 20), np.uint8))
+    pictures = [path for path in files if path.is_relative_to(tmp_path / "photos")]
+    with pytest.raises(LocalblurError, match=r"of one name: .*1.a\.png and .*2.a\.png"):
+        cutout_tasks(pictures, tmp_path / "masks", tmp_path / "out", None)
+
+
 def test_what_cannot_be_cut_out_is_told_with_its_file(tmp_path: Path, rng: np.random.Generator) -> None:
     image, where = scene(rng)
     write_image(tmp_path / "photos" / "a.png", image)

@@ -99,6 +99,9 @@ def test_damaged_and_small_photographs_are_left_out_and_told(tmp_path: Path, pho
     assert result.exit_code == 3
     assert "left out: cannot decode image" in result.output and "small.png is 70x60, smaller than" in result.output
     assert [key.split("/")[1] for key in contents(tmp_path / "x.h5")] == ["good", "good"]
+    for name, remedy in (("small.png", "take a smaller --size"), ("broken.jpg", "give photographs")):
+        result = call(folder / name, *SMALL, "-o", tmp_path / "y.h5")
+        assert result.exit_code == 1 and result.output.rstrip().endswith(f"; {remedy}")
 
 
 def test_a_mask_of_the_wrong_size_is_told(tmp_path: Path, photos: Path) -> None:
