@@ -17,6 +17,7 @@ from localblur.datasets.cutouts import NoObjectError
 from localblur.datasets.local_blur import draw_count
 from localblur.datasets.local_pairs import PLAN, LocalSynthesisSettings, LocalTask, write_local_pair
 from localblur.datasets.local_scenes import Scene, list_pictures, make_scenes, usable_photographs
+from localblur.datasets.names import PAIRS_SUFFIXES
 from localblur.datasets.store import PairsWriter, StoreHeader, assign_splits, files_identity
 
 TASKS_AHEAD = 8
@@ -110,6 +111,8 @@ def synthesize_local(
     Raises:
         LocalblurError: if nothing can be made, there is too little space, or `output` exists.
     """
+    if output.suffix.lower() not in PAIRS_SUFFIXES:  # --overwrite must not cost a photograph
+        raise LocalblurError(f"{output} is no name of a pairs file; give --output a name that ends in .h5")
     plan = plan_local(sources, settings)
     result = LocalSynthesis(problems=list(plan.problems))
     to_cut = _cutout_tasks(plan, output, settings, objects, masks)

@@ -4,6 +4,8 @@ import unicodedata
 
 from localblur.datasets.store_schema import NAME_BYTES
 
+PAIRS_SUFFIXES = {".h5", ".hdf5"}
+
 
 def storable_name(text: str, suffix: str = "") -> str:
     """`text` as a name that a pairs file and every file system take: odd characters become "_", long names are cut.

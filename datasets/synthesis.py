@@ -13,9 +13,10 @@ from localblur.datasets.camera_response import camera_response
 from localblur.datasets.compression import Compression
 from localblur.datasets.contact_sheet import write_sheet
 from localblur.datasets.images import IMAGE_SUFFIXES
+from localblur.datasets.names import PAIRS_SUFFIXES
 from localblur.datasets.scene_cuts import Survey, faults_of, survey_from_plain, survey_to_plain
 from localblur.datasets.store import StoreHeader, files_identity
-from localblur.datasets.synthesis_output import PAIRS_SUFFIXES, Output, PairsOutput, TreeOutput, count_stored
+from localblur.datasets.synthesis_output import Output, PairsOutput, TreeOutput, count_stored
 from localblur.datasets.synthesis_plan import Plan, plan_synthesis, survey_videos
 from localblur.datasets.synthesis_settings import SynthesisSettings
 from localblur.datasets.video_work import VideoTask, earlier_dropped, process_video

@@ -14,7 +14,6 @@ from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 from localblur.datasets.synthesis_plan import Plan
 from localblur.datasets.video_work import OutputKind, VideoTask
 
-PAIRS_SUFFIXES = {".h5", ".hdf5"}
 STATE = "work"
 
 

@@ -90,6 +90,14 @@ def test_bad_input_is_one_line(
     assert not (tmp_path / "x.h5").exists()
 
 
+def test_a_photograph_is_never_overwritten(tmp_path: Path) -> None:
+    picture = photograph(tmp_path / "one.png", 1)
+    before = picture.read_bytes()
+    result = call(picture, *SMALL, "--overwrite", "-o", picture)
+    assert result.exit_code == 1 and "ends in .h5" in result.output
+    assert picture.read_bytes() == before
+
+
 def test_damaged_and_small_photographs_are_left_out_and_told(tmp_path: Path, photos: Path) -> None:
     folder = tmp_path / "mixed"
     photograph(folder / "good.png", 1)
