@@ -13,7 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.alignment.mask_input import BoolArray, FloatArray, PairLevels, SceneFrames, reduced, work_size
+from localblur.alignment.mask_input import (
+    BoolArray,
+    FloatArray,
+    PairLevels,
+    SceneFrames,
+    reduced,
+    reduced_pair,
+    work_size,
+)
 from localblur.alignment.mask_settings import BackgroundSettings
 from localblur.alignment.noise_model import image_noise
 from localblur.alignment.pair_evidence import robust_fit
@@ -98,15 +106,13 @@ def _planes(picture: FloatArray) -> Bytes:
 
 def _still(pair: PairLevels, size: tuple[int, int], find_movers: MoverFinder) -> Bytes:
     """1 where the pair has data and nothing moves, at `size`."""
-    small = work_size(size[1], size[0], FINDING_WIDTH_PX)
-    usable = reduced(pair.usable, small) > 0.99
-    blurred, sharp = reduced(pair.blurred, small), reduced(pair.sharp, small)
+    small = reduced_pair(pair, work_size(size[1], size[0], FINDING_WIDTH_PX))
     try:
-        moving = find_movers(PairLevels(blurred, sharp, usable))
+        moving = find_movers(small)
     except LocalblurError:  # too little of it is usable: none of it is used
-        moving = np.ones_like(usable)
-    grown = cv2.dilate(moving.astype(np.uint8), disc(scaled(3.0, small[0])))
-    return np.asarray(cv2.resize(((grown == 0) & usable).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST))
+        moving = np.ones_like(small.usable)
+    grown = cv2.dilate(moving.astype(np.uint8), disc(scaled(3.0, small.usable.shape[1])))
+    return np.asarray(cv2.resize(((grown == 0) & small.usable).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST))
 
 
 def _matched(picture: FloatArray, reference: Bytes) -> FloatArray:
