@@ -12,6 +12,7 @@ import h5py
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import sync_folder
+from localblur.datasets.names import PAIRS_SUFFIXES
 
 DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 
@@ -21,6 +22,12 @@ LIBVER = ("v108", "v108")
 CHUNK_CACHE_BYTES = 1 << 20
 """Per open dataset. Random crops find next to nothing in a cache, whatever its size; without any, uncompressed files
 read at half the speed."""
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse to replace what can be no pairs file, by name and content: `--overwrite` must not cost a photograph."""
+    if path.is_file() and path.suffix.lower() not in PAIRS_SUFFIXES and not h5py.is_hdf5(path):
+        raise LocalblurError(f"{path} is no pairs file, and not replaced; give --output a name that ends in .h5")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path, ensure_space, refuse_existing, sync_folder
 from localblur.datasets.compression import Compression, check_compression, compression_of, filter_numbers
 from localblur.datasets.edits import refuse_edited
-from localblur.datasets.hdf5 import LIBVER, reading, reserved, writing
+from localblur.datasets.hdf5 import LIBVER, reading, refuse_foreign, reserved, writing
 from localblur.datasets.pair import PairInfo
 from localblur.datasets.store_layout import (
     METADATA_BYTES,
@@ -123,6 +123,7 @@ def _check(path: Path, content: FileCopy, overwrite: bool) -> None:
     sources = {scene.source.path: scene.source for scene in content.scenes}
     if path.exists() and any(path.samefile(source) for source in sources):
         raise LocalblurError(f"{path} is one of the files to be copied from; choose another --output")
+    refuse_foreign(path)
     refuse_existing(path, overwrite)
     refuse_edited(path)
     if not any(scene.indices for scene in content.scenes):

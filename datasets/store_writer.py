@@ -23,7 +23,7 @@ from localblur.common.parallel import with_progress
 from localblur.datasets import parts as parts_files
 from localblur.datasets.compression import Compression, check_compression
 from localblur.datasets.edits import refuse_edited
-from localblur.datasets.hdf5 import LIBVER, publish, reading, reserved, writing
+from localblur.datasets.hdf5 import LIBVER, publish, reading, refuse_foreign, reserved, writing
 from localblur.datasets.pair import Pair
 from localblur.datasets.parts import CALIBRATION, parts_folder, read_arrays, read_part, write_arrays, write_part
 from localblur.datasets.store_layout import (
@@ -171,6 +171,7 @@ class PairsWriter:
         """The header of the run to be continued; what another run finished is refused unless it may be dropped."""
         if self.path.is_dir():
             raise LocalblurError(f"{self.path} is a folder; give --output a file name")
+        refuse_foreign(self.path)
         _refuse_second_writer(self._building)
         earlier = parts_files.earlier_run(self.parts)
         found = {key: earlier.get(key) for key in self._run} if earlier else {}

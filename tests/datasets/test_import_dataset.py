@@ -14,6 +14,7 @@ from localblur.datasets import import_run
 from localblur.datasets.images import write_image
 from localblur.datasets.import_dataset import main
 from localblur.datasets.importers import find_folder_pairs
+from localblur.datasets.pairs_file import main as pairs_file
 from localblur.datasets.store import PairsFile, PairsWriter
 
 
@@ -177,6 +178,19 @@ def test_names_that_become_equal_are_not_lost_silently(tmp_path):
     result = run(tmp_path / "in", "-o", tmp_path / "x.h5")
     assert result.exit_code == 3
     assert "taken by another pair" in result.stderr
+
+
+def test_a_picture_is_never_replaced(tmp_path, flat):
+    picture = next(flat.rglob("*.png"))
+    before = picture.read_bytes()
+    result = run(flat, "-o", picture, "--overwrite")
+    assert result.exit_code == 1
+    assert "no pairs file" in result.stderr
+    run(flat, "-o", tmp_path / "a.h5")
+    copied = CliRunner().invoke(pairs_file, ["subset", str(tmp_path / "a.h5"), "-o", str(picture), "--overwrite"])
+    assert copied.exit_code == 1
+    assert "no pairs file" in copied.stderr
+    assert picture.read_bytes() == before
 
 
 def test_an_existing_file_is_kept(tmp_path, flat):
