@@ -147,8 +147,10 @@ def statistics_lines(statistics: PairsStatistics) -> list[str]:
         lines += ["", f"  {split}: {found.pairs} pairs in {found.scenes} scenes"]
         lines += [f"    verdicts      {verdicts} ({by})"]
         lines += [
-            f"    masks         {found.masked} of {found.pairs}, {found.mended} mended by hand, "
-            f"{found.doubtful} doubtful"
+            (
+                f"    masks         {found.masked} of {found.pairs}, {found.mended} mended by hand, "
+                f"{found.doubtful} doubtful"
+            )
         ]
         lines += _area_lines(found.blurred_area)
         head = f"    {'measure':<22}{'mean':>10}{'median':>10}{'p5':>10}{'p95':>10}{'pairs':>8}"
