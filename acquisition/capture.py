@@ -9,17 +9,17 @@ from typing import Literal
 
 import click
 
-from localblur.acquisition.advise import advise_recording
-from localblur.acquisition.capture_group import GroupOutcome, Surroundings
-from localblur.acquisition.exposure import Alignment
-from localblur.acquisition.faults import read_faults
-from localblur.acquisition.plan import CapturePlan, make_plan
-from localblur.acquisition.preview import Preview
-from localblur.acquisition.request import CaptureRequest
-from localblur.acquisition.rig import ShotKind
-from localblur.acquisition.session import run_plan
-from localblur.acquisition.sources import SourceKind
-from localblur.acquisition.sync import SyncMode
+from localblur.acquisition.cameras.faults import read_faults
+from localblur.acquisition.measuring.exposure import Alignment
+from localblur.acquisition.pairing.sync import SyncMode
+from localblur.acquisition.rig.simulator import ShotKind
+from localblur.acquisition.screen.preview import Preview
+from localblur.acquisition.session.advise import advise_recording
+from localblur.acquisition.session.capture_group import GroupOutcome, Surroundings
+from localblur.acquisition.session.plan import CapturePlan, make_plan
+from localblur.acquisition.session.request import CaptureRequest
+from localblur.acquisition.session.session import run_plan
+from localblur.acquisition.session.sources import SourceKind
 from localblur.common.command import (
     EXIT_ERROR,
     EXIT_LOSSES,
@@ -353,10 +353,10 @@ def _preview(target: str, cameras: dict[Role, CameraRecord]) -> Preview:
 
 
 def _list_cameras(*, emulated: bool) -> None:
-    from localblur.acquisition.pylon import list_cameras
+    from localblur.acquisition.cameras.pylon import list_cameras
 
     if emulated:
-        from localblur.acquisition.emulation import enable_emulator
+        from localblur.acquisition.cameras.emulation import enable_emulator
 
         enable_emulator()
     cameras = list_cameras()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from localblur.alignment.align_run import Plan, make_plan, run_plan
-from localblur.alignment.align_tasks import AlignDatasetSettings
-from localblur.alignment.inputs import STATIC
+from localblur.alignment.run.align_run import Plan, make_plan, run_plan
+from localblur.alignment.run.align_tasks import AlignDatasetSettings
+from localblur.alignment.run.inputs import STATIC
 from localblur.common.command import (
     EXIT_LOSSES,
     Command,
@@ -17,8 +17,8 @@ from localblur.common.command import (
     workers_options,
 )
 from localblur.common.settings import load_settings
-from localblur.datasets.splits import DEFAULT_SPLIT
-from localblur.datasets.store_schema import COMPRESSIONS, Compression
+from localblur.datasets.storage.schema import COMPRESSIONS, Compression
+from localblur.datasets.storage.splits import DEFAULT_SPLIT
 
 
 @click.command(cls=Command)

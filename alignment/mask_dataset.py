@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from localblur.alignment.blur_masks import METHODS, MaskSettings
-from localblur.alignment.mask_compare import compare_masks
-from localblur.alignment.mask_import import import_masks
-from localblur.alignment.mask_report import tell_comparison, tell_import, tell_run
-from localblur.alignment.mask_run import Encoding, doubtful_masks, mask_folder, mask_pairs_file
-from localblur.alignment.mask_set import BINARY, Binary, MaskSet
+from localblur.alignment.masks.blur_masks import METHODS, MaskSettings
+from localblur.alignment.masks.compare import compare_masks
+from localblur.alignment.masks.foreign import import_masks
+from localblur.alignment.masks.report import tell_comparison, tell_import, tell_run
+from localblur.alignment.masks.run import Encoding, doubtful_masks, mask_folder, mask_pairs_file
+from localblur.alignment.masks.set import BINARY, Binary, MaskSet
 from localblur.common.command import EXIT_LOSSES, Command, overwrite_option, settings_options, workers_options
 from localblur.common.settings import load_settings
 

@@ -11,12 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from localblur.acquisition.rig import RigSimulator
-from localblur.acquisition.rig_settings import RigSettings, SceneSettings, resolve_rig
-from localblur.alignment.calibration import RigCalibration, calibrate, fit_static_pair
-from localblur.alignment.pair import align_pair
-from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
-from localblur.alignment.radiometry import raw_image
+from localblur.acquisition.rig.settings import RigSettings, SceneSettings, resolve_rig
+from localblur.acquisition.rig.simulator import RigSimulator
+from localblur.alignment.light.radiometry import raw_image
+from localblur.alignment.model.calibration import RigCalibration, calibrate, fit_static_pair
+from localblur.alignment.model.pair import align_pair
+from localblur.alignment.model.pipeline import AlignmentSettings, CapturedPair
 from localblur.datasets.images import from_unit, srgb_encode
 
 ECC_ITERATIONS, ECC_FILTER_PX = 100, 5

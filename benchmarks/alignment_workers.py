@@ -14,10 +14,10 @@ import psutil
 from alignment_ways import Rendered
 from measure import MIB, PeakMemory
 
-from localblur.alignment.align_run import make_plan
-from localblur.alignment.align_tasks import AlignDatasetSettings, AlignTask, model_rig, run_align_task
-from localblur.alignment.inputs import STATIC
-from localblur.alignment.judge import judge_pair
+from localblur.alignment.judging.judge import judge_pair
+from localblur.alignment.run.align_run import make_plan
+from localblur.alignment.run.align_tasks import AlignDatasetSettings, AlignTask, model_rig, run_align_task
+from localblur.alignment.run.inputs import STATIC
 from localblur.common.parallel import BLAS_THREADS, prepare_worker, run_tasks
 from localblur.datasets.images import from_unit, srgb_encode, write_image
 

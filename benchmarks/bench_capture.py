@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from measure import Row, Section, Variant, side_by_side
 
-from localblur.acquisition.camera import CameraSettings
-from localblur.acquisition.emulation import EmulatedCamera, enable_emulator
-from localblur.acquisition.feed import RigFeed
-from localblur.acquisition.pairing import TriggeredPairer
-from localblur.acquisition.record import record_pairs
-from localblur.acquisition.rig_settings import RigSettings, SceneSettings, resolve_rig
+from localblur.acquisition.cameras.camera import CameraSettings
+from localblur.acquisition.cameras.emulation import EmulatedCamera, enable_emulator
+from localblur.acquisition.pairing.pairing import TriggeredPairer
+from localblur.acquisition.recording.record import record_pairs
+from localblur.acquisition.rig.settings import RigSettings, SceneSettings, resolve_rig
+from localblur.acquisition.session.feed import RigFeed
 from localblur.datasets.recording import ROLES, CameraRecord, RecordingManifest, RecordingWriter, Role
 
 WIDTH, HEIGHT, PAIRS = 1280, 960, 12

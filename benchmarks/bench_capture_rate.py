@@ -15,12 +15,12 @@ from typing import Any
 import psutil
 from measure import MIB, Row, Section, Variant, side_by_side
 
-from localblur.acquisition.camera import CameraSettings
-from localblur.acquisition.emulation import SERIALS, enable_emulator
-from localblur.acquisition.pair_writer import make_buffers
-from localblur.acquisition.pairing import TriggeredPairer
-from localblur.acquisition.pylon import PylonCamera
-from localblur.acquisition.record import RecordHooks, record_pairs
+from localblur.acquisition.cameras.camera import CameraSettings
+from localblur.acquisition.cameras.emulation import SERIALS, enable_emulator
+from localblur.acquisition.cameras.pylon import PylonCamera
+from localblur.acquisition.pairing.pairing import TriggeredPairer
+from localblur.acquisition.recording.pair_writer import make_buffers
+from localblur.acquisition.recording.record import RecordHooks, record_pairs
 from localblur.datasets.recording import (
     ROLES,
     CameraRecord,

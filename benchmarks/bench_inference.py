@@ -11,22 +11,22 @@ import numpy as np
 import torch
 from measure import Measured, Row, Section, Variant, side_by_side
 
-from localblur.acquisition.rig import RigSimulator
-from localblur.acquisition.rig_settings import SceneSettings, resolve_rig
+from localblur.acquisition.rig.settings import SceneSettings, resolve_rig
+from localblur.acquisition.rig.simulator import RigSimulator
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import from_unit, read_image, read_plane, srgb_encode, to_tensor, to_unit, write_image
-from localblur.datasets.photographs import bundled_photographs
+from localblur.datasets.scenes.photographs import bundled_photographs
 from localblur.training.checkpoint import load_model
-from localblur.training.engine import Precision, TorchEngine, prepare
-from localblur.training.inference import BLEND_PX, restore_pixels
-from localblur.training.model_in_the_box import model_in_the_box
+from localblur.training.inference.engine import Precision, TorchEngine, prepare
+from localblur.training.inference.model_in_the_box import model_in_the_box
+from localblur.training.inference.quantization import calibration_pictures, quantize
+from localblur.training.inference.restore import BLEND_PX, restore_pixels
+from localblur.training.inference.selective import coarse_gate, restore_selected
+from localblur.training.inference.skipping import SkipSettings
+from localblur.training.inference.tiling import Tiling, apply_tiled
 from localblur.training.networks.base import RestorationNetwork
 from localblur.training.networks.table import NETWORKS
-from localblur.training.quantization import calibration_pictures, quantize
 from localblur.training.runtime import fastest_precision
-from localblur.training.selective import coarse_gate, restore_selected
-from localblur.training.skipping import SkipSettings
-from localblur.training.tiling import Tiling, apply_tiled
 
 CPU = torch.device("cpu")
 TILE_PX = 512

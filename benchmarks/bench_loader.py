@@ -16,13 +16,13 @@ from patch_stores import make_pair
 from torch.utils.data import DataLoader, Dataset
 
 from localblur.common.parallel import default_workers
-from localblur.datasets.hdf5 import LIBVER
-from localblur.datasets.loader_choice import choose_workers, measure_sample_ms
-from localblur.datasets.pairs_copies import repack
+from localblur.datasets.curation.copies import repack
+from localblur.datasets.loading.loader_choice import choose_workers, measure_sample_ms
 from localblur.datasets.patches import PatchDataset
+from localblur.datasets.storage.hdf5 import LIBVER
+from localblur.datasets.storage.layout import create_scene, write_header
+from localblur.datasets.storage.schema import PAIR_ROW
 from localblur.datasets.store import PairsWriter, StoreHeader
-from localblur.datasets.store_layout import create_scene, write_header
-from localblur.datasets.store_schema import PAIR_ROW
 
 BATCH, BATCHES, PNG_BATCHES, PATCH_PX = 12, 20, 8, 256
 COUNTS = (1000, 100_000)

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from measure import Row, Section, Variant, side_by_side
 
-from localblur.datasets.camera_response import CAMERA_RESPONSES
 from localblur.datasets.images import FloatArray, to_array, to_tensor
-from localblur.datasets.local_blur import END, START, LocalBlurSettings, blur_objects, patch_sprite, place_objects
-from localblur.datasets.local_pairs import LocalSynthesisSettings
-from localblur.datasets.local_synthesis import synthesize_local
-from localblur.datasets.object_motion import MovingObject
-from localblur.datasets.procedural import dead_leaves
-from localblur.datasets.realism import RealismSettings
+from localblur.datasets.light.camera_response import CAMERA_RESPONSES
+from localblur.datasets.light.realism import RealismSettings
+from localblur.datasets.local.blur import END, START, LocalBlurSettings, blur_objects, patch_sprite, place_objects
+from localblur.datasets.local.pairs import LocalSynthesisSettings
+from localblur.datasets.local.synthesis import synthesize_local
+from localblur.datasets.scenes.object_motion import MovingObject
+from localblur.datasets.scenes.procedural import dead_leaves
 
 SIZE = 512
 PAIRS = 12

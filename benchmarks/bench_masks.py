@@ -12,8 +12,8 @@ from mask_scenes import make_masks, score_scene
 from mask_stage import simulate
 from measure import Measured, Row, Section, Variant, side_by_side
 
-from localblur.alignment.blur_masks import METHODS, MaskSettings
-from localblur.alignment.mask_input import SceneFrames, pair_levels
+from localblur.alignment.masks.blur_masks import METHODS, MaskSettings
+from localblur.alignment.masks.input import SceneFrames, pair_levels
 
 FULL_SIZE = (2152, 1436)
 PAIRS = 8

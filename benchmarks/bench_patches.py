@@ -25,9 +25,9 @@ from patch_stores import (
     write_stores,
 )
 
-from localblur.datasets.compression import COMPRESSIONS, Compression
-from localblur.datasets.pairs_copies import repack
+from localblur.datasets.curation.copies import repack
 from localblur.datasets.patches import PatchDataset
+from localblur.datasets.storage.compression import COMPRESSIONS, Compression
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 
 REMARKS: dict[Compression, str] = {"gzip": "default", "lzf": "", "none": "", "bitshuffle-lz4": "`fast` extra"}

@@ -10,7 +10,7 @@ from blending_ways import cpu_in_turns, difference, write_video
 from measure import Measured, Row, Section
 from synthesis_scenes import KINDS, expose, film, mask_ious, psnr_db
 
-from localblur.datasets.interpolation import InterpolationSettings
+from localblur.datasets.films.interpolation import InterpolationSettings
 
 SIZES = ((720, 1280), (1080, 1920))
 SPEEDS_PX = (0.5, 1.0, 1.5, 2.0, 4.0, 8.0, 16.0)

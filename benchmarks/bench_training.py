@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from measure import Row, Section, Variant, side_by_side
 from nine_fold_loss import nine_fold_objective
 
-from localblur.training.config import TrainingSettings, read_recipe
 from localblur.training.networks.base import Restored
 from localblur.training.networks.table import NETWORKS
-from localblur.training.objectives import Target, objective
+from localblur.training.objectives.objective import Target, objective
+from localblur.training.running.config import TrainingSettings, read_recipe
+from localblur.training.running.updater import Updater
 from localblur.training.runtime import Runtime, fastest_precision
-from localblur.training.updater import Updater
 
 BATCH, PATCH_PX = 2, 256
 SCALES = (4, 2, 1)

@@ -24,8 +24,8 @@ from browser import Browser, find_chromium
 from measure import Section
 
 from localblur.datasets.pair import Pair, PairInfo, Verdict
-from localblur.datasets.store_layout import create_scene, put_pair, write_header
-from localblur.datasets.store_schema import StoreHeader, encode_row
+from localblur.datasets.storage.layout import create_scene, put_pair, write_header
+from localblur.datasets.storage.schema import StoreHeader, encode_row
 
 SMALL = (256, 170)
 SCENES = 50

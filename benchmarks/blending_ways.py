@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from measure import Measured, PeakMemory
 
-from localblur.datasets.blending import Exposure
-from localblur.datasets.camera_response import CAMERA_RESPONSES
+from localblur.datasets.films.blending import Exposure
+from localblur.datasets.films.video import read_frames
 from localblur.datasets.images import from_unit, srgb_encode
-from localblur.datasets.textures import TextureSource
-from localblur.datasets.video import read_frames
+from localblur.datasets.light.camera_response import CAMERA_RESPONSES
+from localblur.datasets.scenes.textures import TextureSource
 
 FRAMES = 11
 WINDOWS = 4

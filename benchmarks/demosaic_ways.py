@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.acquisition.rig import RigShot, RigSimulator
-from localblur.acquisition.rig_settings import SceneSettings, resolve_rig
-from localblur.alignment.radiometry import demosaic
+from localblur.acquisition.rig.settings import SceneSettings, resolve_rig
+from localblur.acquisition.rig.simulator import RigShot, RigSimulator
+from localblur.alignment.light.radiometry import demosaic
 from localblur.datasets.images import srgb_encode
 
 Array = npt.NDArray[Any]

@@ -144,8 +144,8 @@ def write_pairs_files(folder: Path) -> None:
     """A pairs file with two scenes, masks, a calibration and edits of a person; and another one."""
     import numpy as np
 
-    from localblur.datasets.edits import EditsWriter
     from localblur.datasets.pair import Pair, PairInfo, Verdict
+    from localblur.datasets.storage.edits import EditsWriter
     from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 
     folder.mkdir(parents=True)

@@ -16,12 +16,12 @@ from typing import Any
 import click
 import numpy as np
 
-from localblur.acquisition.rig import RigSimulator
-from localblur.acquisition.rig_settings import SceneSettings, resolve_rig
-from localblur.alignment.pipeline import AlignmentSettings
-from localblur.alignment.radiometry import raw_image
+from localblur.acquisition.rig.settings import SceneSettings, resolve_rig
+from localblur.acquisition.rig.simulator import RigSimulator
+from localblur.alignment.light.radiometry import raw_image
+from localblur.alignment.model.pipeline import AlignmentSettings
 from localblur.datasets.images import from_unit, srgb_encode, write_image
-from localblur.datasets.parts import parts_folder
+from localblur.datasets.storage.parts import parts_folder
 from localblur.datasets.store import PairsFile
 
 WIDTH, HEIGHT = 192, 144

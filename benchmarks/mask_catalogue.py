@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from mask_stage import Actor, StagedPair, StagedScene, simulate, truth_of
 
-from localblur.acquisition.rig import RigSimulator
-from localblur.acquisition.rig_settings import SceneSettings, resolve_rig
-from localblur.alignment.calibration import calibrate, fit_static_pair
-from localblur.alignment.pair import align_pair
-from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
-from localblur.alignment.radiometry import raw_image
+from localblur.acquisition.rig.settings import SceneSettings, resolve_rig
+from localblur.acquisition.rig.simulator import RigSimulator
+from localblur.alignment.light.radiometry import raw_image
+from localblur.alignment.model.calibration import calibrate, fit_static_pair
+from localblur.alignment.model.pair import align_pair
+from localblur.alignment.model.pipeline import AlignmentSettings, CapturedPair
 from localblur.datasets.images import from_unit, srgb_encode
-from localblur.datasets.photographs import Split
+from localblur.datasets.scenes.photographs import Split
 
 SPLITS: dict[str, Split] = {"tuning": "train", "held-out": "test"}
 """Which textures the scenes of each half are made of."""

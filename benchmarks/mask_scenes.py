@@ -18,8 +18,8 @@ import numpy.typing as npt
 from mask_catalogue import SPLITS, scene_names, scene_pairs
 from mask_stage import StagedPair
 
-from localblur.alignment.blur_masks import METHODS, MaskResult, MaskSettings
-from localblur.alignment.mask_input import SceneFrames, pair_levels
+from localblur.alignment.masks.blur_masks import METHODS, MaskResult, MaskSettings
+from localblur.alignment.masks.input import SceneFrames, pair_levels
 from localblur.common.settings import load_settings
 from localblur.datasets.images import write_image
 from localblur.datasets.pair import binary_mask

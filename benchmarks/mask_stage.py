@@ -14,17 +14,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.acquisition.rig_scenes import Canvas, Cast, scene_background
-from localblur.acquisition.rig_settings import CameraModel, RigSettings, SceneSettings, resolve_rig
-from localblur.acquisition.rig_views import Backdrop, look
-from localblur.acquisition.sensor import read_out
-from localblur.alignment.radiometry import RadiometrySettings, raw_image
+from localblur.acquisition.rig.scenes import Canvas, Cast, scene_background
+from localblur.acquisition.rig.sensor import read_out
+from localblur.acquisition.rig.settings import CameraModel, RigSettings, SceneSettings, resolve_rig
+from localblur.acquisition.rig.views import Backdrop, look
+from localblur.alignment.light.radiometry import RadiometrySettings, raw_image
 from localblur.datasets.images import FloatArray, from_unit, srgb_encode
-from localblur.datasets.motion_paths import ArcPath
-from localblur.datasets.object_motion import MovingObject
-from localblur.datasets.photographs import Split
-from localblur.datasets.scene_objects import Shape, Style, make_sprite
-from localblur.datasets.textures import BackgroundKind, TextureSource
+from localblur.datasets.scenes.motion_paths import ArcPath
+from localblur.datasets.scenes.object_motion import MovingObject
+from localblur.datasets.scenes.photographs import Split
+from localblur.datasets.scenes.scene_objects import Shape, Style, make_sprite
+from localblur.datasets.scenes.textures import BackgroundKind, TextureSource
 
 Habit = Literal["crosses", "creeps", "stops", "leaves", "swings", "stands", "wanders"]
 HEIGHT, WIDTH = 320, 480

@@ -1,4 +1,4 @@
-"""LBAG's objective as published, written plainly: the peer of the fast form in `localblur.training.objectives`.
+"""LBAG's objective as published, written plainly: the peer of the fast form in `training/objectives/objective.py`.
 
 The prediction is compared with all nine shifts of the target, with gradient, and the smallest value is taken: for each
 sample, term and scale. SSIM uses an 11 x 11 window in one depthwise convolution, its moments computed for every shift.

@@ -13,7 +13,7 @@ from PIL import Image
 
 from localblur.datasets.images import read_image
 from localblur.datasets.pair import Pair, PairInfo
-from localblur.datasets.photographs import bundled_photographs
+from localblur.datasets.scenes.photographs import bundled_photographs
 
 WIDTH, HEIGHT, PAIRS = 2152, 1436, 4
 PATCH_PX, PATCHES = 256, 24

@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.datasets.blending import Exposure
-from localblur.datasets.camera_response import CAMERA_RESPONSES
+from localblur.datasets.films.blending import Exposure
+from localblur.datasets.films.interpolation import Bridge, InterpolationSettings, bridge
 from localblur.datasets.images import FloatArray, from_unit, srgb_encode
-from localblur.datasets.interpolation import Bridge, InterpolationSettings, bridge
-from localblur.datasets.motion_masks import MotionMaskSettings, motion_mask
-from localblur.datasets.motion_paths import ArcPath
-from localblur.datasets.object_motion import MovingObject, integrate, render_frames
+from localblur.datasets.light.camera_response import CAMERA_RESPONSES
+from localblur.datasets.masks.motion_masks import MotionMaskSettings, motion_mask
 from localblur.datasets.pair import binary_mask
-from localblur.datasets.scene_objects import make_sprite, video_objects
-from localblur.datasets.textures import TextureSource
+from localblur.datasets.scenes.motion_paths import ArcPath
+from localblur.datasets.scenes.object_motion import MovingObject, integrate, render_frames
+from localblur.datasets.scenes.scene_objects import make_sprite, video_objects
+from localblur.datasets.scenes.textures import TextureSource
 
 Kind = Literal["pan", "rotation", "objects"]
 KINDS: tuple[Kind, ...] = ("pan", "rotation", "objects")

@@ -7,8 +7,8 @@ import click
 
 from localblur.common.command import EXIT_LOSSES, Command, output_option, overwrite_option, workers_options
 from localblur.common.parallel import Progress, open_executor
-from localblur.datasets.export_run import ExportSettings, export_dataset
-from localblur.datasets.exporters import FORMATS, RELOBLUR_WORDS
+from localblur.datasets.exchange.export_run import ExportSettings, export_dataset
+from localblur.datasets.exchange.exporters import FORMATS, RELOBLUR_WORDS
 
 
 @click.command(cls=Command)

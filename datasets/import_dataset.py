@@ -15,11 +15,11 @@ from localblur.common.command import (
 )
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress, open_executor
-from localblur.datasets.compression import COMPRESSIONS, Compression
-from localblur.datasets.import_run import Imported, ImportSettings, import_dataset
-from localblur.datasets.layouts import LAYOUTS
-from localblur.datasets.leakage import find_leaks, leak_lines
-from localblur.datasets.splits import DEFAULT_SPLIT
+from localblur.datasets.curation.leakage import find_leaks, leak_lines
+from localblur.datasets.exchange.import_run import Imported, ImportSettings, import_dataset
+from localblur.datasets.exchange.layouts import LAYOUTS
+from localblur.datasets.storage.compression import COMPRESSIONS, Compression
+from localblur.datasets.storage.splits import DEFAULT_SPLIT
 from localblur.datasets.store import PairsFile
 
 LEFT_OUT_SHOWN = 50

@@ -11,15 +11,15 @@ import yaml
 from localblur.common.command import EXIT_ERROR, Group, output_option, overwrite_option
 from localblur.common.files import atomic_path, refuse_existing
 from localblur.common.parallel import Progress
-from localblur.datasets.compression import compression_of
-from localblur.datasets.dataset_card import citation_of
-from localblur.datasets.edits import edits_path
-from localblur.datasets.edits_fold import fold_edits
-from localblur.datasets.pairs_file_copies import merge_command, repack_command, split_command, subset_command
-from localblur.datasets.pairs_stats import measure_pairs, statistics_lines
-from localblur.datasets.store_check import SceneSummary, find_damage, summarise
-from localblur.datasets.store_reader import PairsFile
-from localblur.datasets.store_schema import SPLITS
+from localblur.datasets.curation.copy_commands import merge_command, repack_command, split_command, subset_command
+from localblur.datasets.curation.stats import measure_pairs, statistics_lines
+from localblur.datasets.exchange.dataset_card import citation_of
+from localblur.datasets.storage.check import SceneSummary, find_damage, summarise
+from localblur.datasets.storage.compression import compression_of
+from localblur.datasets.storage.edits import edits_path
+from localblur.datasets.storage.edits_fold import fold_edits
+from localblur.datasets.storage.reader import PairsFile
+from localblur.datasets.storage.schema import SPLITS
 
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 CODED = {"srgb": "sRGB-coded", "linear": "linear light"}
@@ -127,7 +127,7 @@ def stats(file: Path, as_json: bool, output: Path | None, overwrite: bool) -> No
         statistics = measure_pairs(pairs)
     click.echo(json.dumps(statistics.plain()) if as_json else "\n".join(statistics_lines(statistics)))
     if output is not None:
-        from localblur.datasets.pairs_plots import PLOTS, plot_png  # matplotlib is slow to import
+        from localblur.datasets.curation.plots import PLOTS, plot_png  # matplotlib is slow to import
 
         files = {output / f"{name}.png": name for name in PLOTS}
         for plot in files:

@@ -19,17 +19,17 @@ import torch
 from torch.utils.data import Dataset
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.augmentation import Augmentation, draw_change
-from localblur.datasets.patch_choice import (
+from localblur.datasets.loading.augmentation import Augmentation, draw_change
+from localblur.datasets.loading.patch_tensors import add_noise, mask_tensor, note_change, picture_tensor, stored_tensor
+from localblur.datasets.storage.patch_choice import (
     Window,
     blurred_fraction,
     blurred_pixel,
     centred_window,
     random_window,
 )
-from localblur.datasets.patch_tensors import add_noise, mask_tensor, note_change, picture_tensor, stored_tensor
-from localblur.datasets.store_reader import PairsFile, SceneEntry
-from localblur.datasets.store_schema import SPLITS
+from localblur.datasets.storage.reader import PairsFile, SceneEntry
+from localblur.datasets.storage.schema import SPLITS
 
 logger = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from localblur.common.errors import LocalblurError
 from localblur.common.files import inside, read_json, write_text
 from localblur.common.locking import FolderLock
 from localblur.common.settings import Settings, validate
-from localblur.datasets.checksums import HashProgress, check_checksums, write_checksums
-from localblur.datasets.frame_store import sync_folder
-from localblur.datasets.journal import (
+from localblur.datasets.recordings.checksums import HashProgress, check_checksums, write_checksums
+from localblur.datasets.recordings.frame_store import sync_folder
+from localblur.datasets.recordings.journal import (
     ROLES,
     BayerPattern,
     CameraRecord,
@@ -42,7 +42,7 @@ from localblur.datasets.journal import (
     now,
     read_journal,
 )
-from localblur.datasets.recording_files import (
+from localblur.datasets.recordings.recording_files import (
     CALIBRATION_KINDS,
     CHECKSUMS_NAME,
     FEED_PREFIX,
@@ -51,7 +51,7 @@ from localblur.datasets.recording_files import (
     check_group,
     frame_number,
 )
-from localblur.datasets.recovery import RecoveryReport, recover_files
+from localblur.datasets.recordings.recovery import RecoveryReport, recover_files
 
 __all__ = [
     "CALIBRATION_KINDS",

@@ -19,14 +19,14 @@ from localblur.common.command import (
 )
 from localblur.common.parallel import open_executor
 from localblur.common.settings import load_settings
-from localblur.datasets.camera_response import CAMERA_RESPONSES
-from localblur.datasets.compression import COMPRESSIONS, Compression
-from localblur.datasets.noise import parse_noise
-from localblur.datasets.scene_cuts import faults_of
-from localblur.datasets.splits import DEFAULT_SPLIT
-from localblur.datasets.synthesis import Synthesis, preview_synthesis, synthesize
-from localblur.datasets.synthesis_plan import Plan
-from localblur.datasets.synthesis_settings import SynthesisSettings
+from localblur.datasets.films.scene_cuts import faults_of
+from localblur.datasets.films.synthesis import Synthesis, preview_synthesis, synthesize
+from localblur.datasets.films.synthesis_plan import Plan
+from localblur.datasets.films.synthesis_settings import SynthesisSettings
+from localblur.datasets.light.camera_response import CAMERA_RESPONSES
+from localblur.datasets.light.noise import parse_noise
+from localblur.datasets.storage.compression import COMPRESSIONS, Compression
+from localblur.datasets.storage.splits import DEFAULT_SPLIT
 
 PLAIN_FLAGS = (
     "exposure_ms",

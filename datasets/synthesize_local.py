@@ -18,12 +18,12 @@ from localblur.common.command import (
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import open_executor
 from localblur.common.settings import load_settings
-from localblur.datasets.compression import COMPRESSIONS, Compression
-from localblur.datasets.local_pairs import LocalSynthesisSettings
-from localblur.datasets.local_preview import write_preview
-from localblur.datasets.local_synthesis import LocalSynthesis, plan_local, synthesize_local
-from localblur.datasets.noise import parse_noise
-from localblur.datasets.splits import DEFAULT_SPLIT
+from localblur.datasets.light.noise import parse_noise
+from localblur.datasets.local.pairs import LocalSynthesisSettings
+from localblur.datasets.local.preview import write_preview
+from localblur.datasets.local.synthesis import LocalSynthesis, plan_local, synthesize_local
+from localblur.datasets.storage.compression import COMPRESSIONS, Compression
+from localblur.datasets.storage.splits import DEFAULT_SPLIT
 
 PROBLEMS_SHOWN = 10
 

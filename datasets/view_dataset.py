@@ -14,8 +14,8 @@ import click
 
 from localblur.common.command import Command
 from localblur.common.errors import LocalblurError
-from localblur.datasets.edits import check_user, default_user, edits_path
-from localblur.datasets.view_state import Curation
+from localblur.datasets.storage.edits import check_user, default_user, edits_path
+from localblur.datasets.view.state import Curation
 
 if TYPE_CHECKING:
     import uvicorn
@@ -74,7 +74,7 @@ def make_server(curation: Curation, listener: socket.socket, token: str, ticket:
     """
     import uvicorn
 
-    from localblur.datasets.view_app import build_app
+    from localblur.datasets.view.app import build_app
 
     config = uvicorn.Config(
         build_app(curation, token, listener.getsockname()[1], ticket),

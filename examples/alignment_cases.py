@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.acquisition import optics
-from localblur.acquisition.rig import RigShot, RigSimulator
-from localblur.acquisition.rig_settings import RigSettings, SceneSettings, resolve_rig
-from localblur.acquisition.sensor import read_out
-from localblur.alignment.calibration import RigCalibration, calibrate, fit_static_pair
-from localblur.alignment.judge import JudgedPair, judge_pair
-from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
-from localblur.alignment.quality import QualitySettings
-from localblur.alignment.radiometry import LinearImage, raw_image
+from localblur.acquisition.rig import optics
+from localblur.acquisition.rig.sensor import read_out
+from localblur.acquisition.rig.settings import RigSettings, SceneSettings, resolve_rig
+from localblur.acquisition.rig.simulator import RigShot, RigSimulator
+from localblur.alignment.judging.judge import JudgedPair, judge_pair
+from localblur.alignment.judging.quality import QualitySettings
+from localblur.alignment.light.radiometry import LinearImage, raw_image
+from localblur.alignment.model.calibration import RigCalibration, calibrate, fit_static_pair
+from localblur.alignment.model.pipeline import AlignmentSettings, CapturedPair
 from localblur.datasets.pair import Verdict
 
 Array = npt.NDArray[Any]

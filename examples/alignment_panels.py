@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from localblur.alignment.report_drawings import NOT_MEASURED, TILE_STEPS
-from localblur.alignment.tiles import TileResiduals
+from localblur.alignment.registration.tiles import TileResiduals
+from localblur.alignment.report.drawings import NOT_MEASURED, TILE_STEPS
 from localblur.datasets.images import srgb_encode
 
 Array = npt.NDArray[Any]

@@ -36,12 +36,12 @@ from alignment_still_pictures import draw_color_bias, draw_noise, draw_psnr, dra
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from localblur.alignment.displacement import warp
-from localblur.alignment.quality import measure_quality
-from localblur.alignment.registration_level import luma, stabilised
-from localblur.alignment.report_drawings import NOT_MEASURED, TILE_STEPS
-from localblur.alignment.report_histogram import BINS, histogram
-from localblur.alignment.tiles import measure_tiles
+from localblur.alignment.judging.quality import measure_quality
+from localblur.alignment.registration.displacement import warp
+from localblur.alignment.registration.registration_level import luma, stabilised
+from localblur.alignment.registration.tiles import measure_tiles
+from localblur.alignment.report.drawings import NOT_MEASURED, TILE_STEPS
+from localblur.alignment.report.histogram import BINS, histogram
 from localblur.datasets.images import read_image, write_image
 
 DPI = 110

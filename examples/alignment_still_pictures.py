@@ -8,8 +8,8 @@ from alignment_cases import LIMITS, SIZE, Cases
 from alignment_panels import BLUE, GREEN, RED, Array, bare, coded, heat, panels, show, standing
 from matplotlib.figure import Figure
 
-from localblur.alignment.quality import measure_quality
-from localblur.alignment.registration_level import luma, stabilised
+from localblur.alignment.judging.quality import measure_quality
+from localblur.alignment.registration.registration_level import luma, stabilised
 
 
 def draw_psnr(cases: Cases) -> Figure:

@@ -15,7 +15,7 @@ from demo_pictures import (
     synthetic_sheet,
 )
 
-from localblur.training.evaluation_report import remarks, table
+from localblur.training.evaluation.report import remarks, table
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222; }

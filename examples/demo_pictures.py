@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.acquisition.rig_truth import RigTruth
-from localblur.alignment.radiometry import demosaic
+from localblur.acquisition.rig.truth import RigTruth
+from localblur.alignment.light.radiometry import demosaic
 from localblur.datasets.images import read_image, srgb_encode, to_unit, write_image
 from localblur.datasets.pair import Pair, binary_mask
 from localblur.datasets.recording import Recording

@@ -12,9 +12,9 @@ import numpy as np
 
 from localblur.common.parallel import default_workers, limit_threads
 from localblur.datasets.images import from_unit, srgb_encode
-from localblur.datasets.object_motion import render_frames
-from localblur.datasets.scene_objects import video_objects
-from localblur.datasets.textures import TextureSource
+from localblur.datasets.scenes.object_motion import render_frames
+from localblur.datasets.scenes.scene_objects import video_objects
+from localblur.datasets.scenes.textures import TextureSource
 
 FRAME_RATE = 240
 FRAMES_PER_CLIP = 39

@@ -14,25 +14,25 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.cutouts import Cutout, GrabCutSettings, cut_out, find_object, make_cutout_sprite
 from localblur.datasets.images import FloatArray, read_image, srgb_encode
-from localblur.datasets.local_blur import LocalBlur, blur_objects
-from localblur.datasets.local_scenes import list_pictures
-from localblur.datasets.motion_paths import ArcPath
-from localblur.datasets.noise import CameraNoise, add_noise
-from localblur.datasets.object_motion import MovingObject
-from localblur.datasets.photographs import decode_levels
-from localblur.datasets.realism import DrawnCamera, RealismSettings, draw_camera, take_picture
-from localblur.datasets.scene_objects import make_sprite
-from localblur.datasets.textures import TextureSource
-from localblur.datasets.trajectories import (
+from localblur.datasets.light.noise import CameraNoise, add_noise
+from localblur.datasets.light.realism import DrawnCamera, RealismSettings, draw_camera, take_picture
+from localblur.datasets.local.blur import LocalBlur, blur_objects
+from localblur.datasets.local.cutouts import Cutout, GrabCutSettings, cut_out, find_object, make_cutout_sprite
+from localblur.datasets.local.scenes import list_pictures
+from localblur.datasets.local.trajectories import (
     ShakeSettings,
     blur_uniformly,
     line_trajectory,
     random_kernel,
     rasterise,
 )
-from localblur.training.classical import BASELINES, deconvolve
+from localblur.datasets.scenes.motion_paths import ArcPath
+from localblur.datasets.scenes.object_motion import MovingObject
+from localblur.datasets.scenes.photographs import decode_levels
+from localblur.datasets.scenes.scene_objects import make_sprite
+from localblur.datasets.scenes.textures import TextureSource
+from localblur.training.evaluation.classical import BASELINES, deconvolve
 
 DPI = 110
 SIZE = 360

@@ -14,16 +14,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.datasets.blending import Exposure
-from localblur.datasets.camera_response import CAMERA_RESPONSES
+from localblur.datasets.films.blending import Exposure
+from localblur.datasets.films.interpolation import Bridge, InterpolationSettings, bridge
+from localblur.datasets.films.synthesis import synthesize
+from localblur.datasets.films.synthesis_settings import SynthesisSettings
 from localblur.datasets.images import FloatArray, from_unit, read_image, srgb_encode, write_image
-from localblur.datasets.interpolation import Bridge, InterpolationSettings, bridge
-from localblur.datasets.motion_paths import ArcPath
-from localblur.datasets.object_motion import MovingObject, integrate, render_frames
-from localblur.datasets.scene_objects import make_sprite
-from localblur.datasets.synthesis import synthesize
-from localblur.datasets.synthesis_settings import SynthesisSettings
-from localblur.datasets.textures import TextureSource
+from localblur.datasets.light.camera_response import CAMERA_RESPONSES
+from localblur.datasets.scenes.motion_paths import ArcPath
+from localblur.datasets.scenes.object_motion import MovingObject, integrate, render_frames
+from localblur.datasets.scenes.scene_objects import make_sprite
+from localblur.datasets.scenes.textures import TextureSource
 
 HEIGHT, WIDTH, FRAMES, SPEED_PX = 250, 380, 7, 12.0
 SRGB = CAMERA_RESPONSES["srgb"]

@@ -13,8 +13,8 @@ from localblur.common.command import Command, device_option, output_option, over
 from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path, refuse_existing
 from localblur.common.parallel import Progress
-from localblur.training.engine import Precision, number_type
-from localblur.training.network_speed import SIZES, Size, Speed, measure_all, measure_apart, memory_limit
+from localblur.training.inference.engine import Precision, number_type
+from localblur.training.inference.network_speed import SIZES, Size, Speed, measure_all, measure_apart, memory_limit
 from localblur.training.networks.base import parameter_count
 from localblur.training.networks.complexity import count_macs
 from localblur.training.networks.table import NETWORKS, network_entry

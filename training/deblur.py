@@ -8,12 +8,12 @@ import click
 
 from localblur.common.command import EXIT_LOSSES, Command, device_option, output_option, overwrite_option
 from localblur.common.errors import LocalblurError
-from localblur.training.deblur_jobs import STDIN, listed_paths, plan_jobs, refuse_file_as_folder
-from localblur.training.deblur_run import Way, deblur_all, make_engine
-from localblur.training.engine import Precision
-from localblur.training.inference import Tile
+from localblur.training.inference.deblur_jobs import STDIN, listed_paths, plan_jobs, refuse_file_as_folder
+from localblur.training.inference.deblur_run import Way, deblur_all, make_engine
+from localblur.training.inference.engine import Precision
+from localblur.training.inference.restore import Tile
+from localblur.training.inference.skipping import SkipSettings
 from localblur.training.options import parse_tile
-from localblur.training.skipping import SkipSettings
 
 __all__ = ["main", "refuse_file_as_folder"]
 

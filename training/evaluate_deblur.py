@@ -11,17 +11,15 @@ import torch
 from localblur.common.command import Command, output_option, overwrite_option, seed_option
 from localblur.common.errors import LocalblurError
 from localblur.datasets.store import SPLITS, PairsFile
-from localblur.training.classical import BASELINES
-from localblur.training.cross_dataset import trained_on
 from localblur.training.deblur import refuse_file_as_folder
-from localblur.training.detection import LAYOUTS, Layout, open_detector
-from localblur.training.engine import TorchEngine
-from localblur.training.evaluation import BLURRED
-from localblur.training.evaluation_journal import NAME as JOURNAL_NAME
-from localblur.training.evaluation_journal import Journal
-from localblur.training.evaluation_methods import Baseline, Method, Model
-from localblur.training.evaluation_report import report_text, write_report
-from localblur.training.evaluation_run import (
+from localblur.training.evaluation.classical import BASELINES
+from localblur.training.evaluation.cross_dataset import trained_on
+from localblur.training.evaluation.detection import LAYOUTS, Layout, open_detector
+from localblur.training.evaluation.journal import NAME as JOURNAL_NAME
+from localblur.training.evaluation.journal import Journal
+from localblur.training.evaluation.methods import Baseline, Method, Model
+from localblur.training.evaluation.report import report_text, write_report
+from localblur.training.evaluation.run import (
     EvaluationSettings,
     choose_pairs,
     evaluate,
@@ -29,8 +27,10 @@ from localblur.training.evaluation_run import (
     open_files,
     unique_labels,
 )
-from localblur.training.evaluation_tables import SHARP
-from localblur.training.inference import Precision, Tile, prepare
+from localblur.training.evaluation.scoring import BLURRED
+from localblur.training.evaluation.tables import SHARP
+from localblur.training.inference.engine import TorchEngine
+from localblur.training.inference.restore import Precision, Tile, prepare
 from localblur.training.networks.table import NETWORKS
 from localblur.training.options import inference_options
 from localblur.training.published_weights import open_model

@@ -8,7 +8,7 @@ from localblur.common.command import Command, output_option, overwrite_option
 from localblur.common.errors import LocalblurError
 from localblur.common.files import refuse_existing
 from localblur.training.checkpoint import load_model
-from localblur.training.onnx_export import export_onnx, import_onnx
+from localblur.training.inference.onnx_export import export_onnx, import_onnx
 
 
 @click.command(cls=Command)

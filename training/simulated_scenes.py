@@ -1,6 +1,6 @@
 """Pairs of simulated scenes: what both cameras of a perfect rig would see, for training and for a fixed test.
 
-The scenes of the simulated rig (`localblur.acquisition.rig_scenes`): objects move over a still background while the
+The scenes of the simulated rig (`localblur.acquisition.rig.scenes`): objects move over a still background while the
 long exposure lasts, the short one sits in its middle. Both pictures share one grid and one response to light, so that
 nothing has to be aligned; sensor noise is added, the rest of a camera is not simulated. A pair is a function of
 (textures, seed, index) alone.
@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.acquisition.rig import TOUCHED
-from localblur.acquisition.rig_scenes import Canvas, Cast, scene_background
-from localblur.acquisition.rig_settings import SceneSettings
+from localblur.acquisition.rig.scenes import Canvas, Cast, scene_background
+from localblur.acquisition.rig.settings import SceneSettings
+from localblur.acquisition.rig.simulator import TOUCHED
 from localblur.datasets.images import FloatArray, from_unit, srgb_encode
-from localblur.datasets.object_motion import Exposure, integrate
 from localblur.datasets.pair import Pair, PairInfo
+from localblur.datasets.scenes.object_motion import Exposure, integrate
 
 LONG_MS, SHORT_MS = 20.0, 1.0
 LENS_PX = 0.5

@@ -21,10 +21,10 @@ from localblur.common.settings import load_settings
 from localblur.training.recipes import recipe_names
 
 if TYPE_CHECKING:
-    from localblur.training.config import TrainingSettings
-    from localblur.training.data import TrainingData
-    from localblur.training.loop import Summary
-    from localblur.training.run_folder import RunFolder
+    from localblur.training.running.config import TrainingSettings
+    from localblur.training.running.data import TrainingData
+    from localblur.training.running.loop import Summary
+    from localblur.training.running.run_folder import RunFolder
     from localblur.training.runtime import Runtime
 
 
@@ -131,8 +131,8 @@ class TrainingRequest:
 
 def run_training(request: TrainingRequest) -> "Summary":
     """Resolve settings, open the data, and train; the work of the command, without its parsing and reporting."""
-    from localblur.training.loop import train
-    from localblur.training.run_folder import RunFolder
+    from localblur.training.running.loop import train
+    from localblur.training.running.run_folder import RunFolder
     from localblur.training.runtime import Runtime
 
     _check(request)
@@ -147,8 +147,8 @@ def run_training(request: TrainingRequest) -> "Summary":
 
 def try_training(request: TrainingRequest) -> "list[str]":
     """Do what `run_training` does up to its second step, and write nothing; returns what was seen, in lines."""
-    from localblur.training.dry_run import described, dry_run
-    from localblur.training.run_folder import RunFolder
+    from localblur.training.running.dry_run import described, dry_run
+    from localblur.training.running.run_folder import RunFolder
     from localblur.training.runtime import Runtime
 
     _check(request)
@@ -164,7 +164,7 @@ def downloaded_vgg() -> Path:
     """VGG19's weights where torchvision keeps them too, fetched if they are not there yet."""
     import torch
 
-    from localblur.training.vgg_features import download_vgg19
+    from localblur.training.objectives.vgg_features import download_vgg19
 
     return download_vgg19(Path(torch.hub.get_dir()) / "checkpoints")
 
@@ -202,7 +202,7 @@ def _prepared(
 ) -> "tuple[TrainingSettings, TrainingData, dict[str, Any] | None]":
     """Settings, data, and the state to continue from."""
     from localblur.training.checkpoint import load_state
-    from localblur.training.data import open_data
+    from localblur.training.running.data import open_data
 
     state = load_state(folder.checkpoint) if request.resume and folder.checkpoint.exists() else None
     base = _base_values(request.recipe, folder, state) if request.resume else _recipe_values(request.recipe)
@@ -222,7 +222,7 @@ def _workers(request: TrainingRequest, runtime: "Runtime") -> int:
 
 
 def _recipe_values(recipe: str | None) -> dict[str, Any]:
-    from localblur.training.config import read_recipe
+    from localblur.training.running.config import read_recipe
 
     return read_recipe(recipe or "lbag")
 
@@ -244,7 +244,7 @@ def _base_values(recipe: str | None, folder: "RunFolder", state: dict[str, Any] 
 def _resolve(
     base: dict[str, Any], values: dict[str, Any], config: Path | None, overrides: tuple[str, ...]
 ) -> "TrainingSettings":
-    from localblur.training.config import TrainingSettings
+    from localblur.training.running.config import TrainingSettings
 
     return load_settings(TrainingSettings, config, overrides, {**base, **values})
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from localblur.acquisition.camera import CameraRecord, CameraSettings, TriggerSettings
-from localblur.acquisition.faults import Fault, FaultPlan
-from localblur.acquisition.pairing import TriggeredPairer
-from localblur.acquisition.simulated import simulated_pair
-from localblur.acquisition.stream_pairing import StreamPairer
-from localblur.acquisition.timebase import HostTime, VirtualTime
+from localblur.acquisition.cameras.camera import CameraRecord, CameraSettings, TriggerSettings
+from localblur.acquisition.cameras.faults import Fault, FaultPlan
+from localblur.acquisition.cameras.simulated import simulated_pair
+from localblur.acquisition.cameras.timebase import HostTime, VirtualTime
+from localblur.acquisition.pairing.pairing import TriggeredPairer
+from localblur.acquisition.pairing.stream_pairing import StreamPairer
 from localblur.datasets.recording import RecordingManifest, RecordingWriter
 
 SHAPE = (8, 16)

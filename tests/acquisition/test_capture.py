@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from localblur.acquisition.cameras.simulated import SimulatedCamera
 from localblur.acquisition.capture import main
-from localblur.acquisition.rig import RigSettings, RigSimulator, RigTruth, SceneSettings, resolve_rig
-from localblur.acquisition.simulated import SimulatedCamera
-from localblur.acquisition.sources import CAMERA_MAKES
-from localblur.datasets.journal import FrameStore, read_journal
+from localblur.acquisition.rig.simulator import RigSettings, RigSimulator, RigTruth, SceneSettings, resolve_rig
+from localblur.acquisition.session.sources import CAMERA_MAKES
 from localblur.datasets.recording import Recording, verify
+from localblur.datasets.recordings.journal import FrameStore, read_journal
 
 SIZE = "64x64"
 COMMAND = "from localblur.acquisition.capture import main; main(prog_name='capture')"
@@ -329,7 +329,7 @@ def with_faults(tmp_path, text):
 
 @pytest.mark.parametrize("sync", ["software", "line", "action"])
 def test_losses_are_told_and_give_exit_code_3(folder, tmp_path, monkeypatch, sync):
-    monkeypatch.setattr("localblur.acquisition.sync.FRAME_TIMEOUT_MS", 10)
+    monkeypatch.setattr("localblur.acquisition.pairing.sync.FRAME_TIMEOUT_MS", 10)
     faults = with_faults(tmp_path, "S: [{kind: ignore, at: 1}, {kind: fail, at: 4}]\nB: [{kind: disconnect, at: 6}]")
     result = capture("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, "--sync", sync, *faults, "-o", folder)
     assert result.exit_code == 3, result.output
@@ -345,7 +345,7 @@ def test_losses_are_told_and_give_exit_code_3(folder, tmp_path, monkeypatch, syn
 
 
 def test_a_camera_that_is_gone_for_good_is_one_line(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("localblur.acquisition.record.REOPEN_WAIT_S", 0.0)
+    monkeypatch.setattr("localblur.acquisition.recording.record.REOPEN_WAIT_S", 0.0)
     faults = with_faults(tmp_path, "S: [{kind: disconnect, at: 3, attempts: 100}]")
     result = capture("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, *faults, "-o", folder)
     assert_refused_after_progress(result, "simulated camera S is not connected")
@@ -358,9 +358,9 @@ def test_a_driver_that_hangs_ends_the_process_with_everything_committed(folder, 
     """In a process of its own: the thread inside the driver is never coming back."""
     faults = with_faults(tmp_path, "B: [{kind: block, at: 4}]")
     arguments = ["--pair", "--simulate", "s", "--count", "9", "--size", SIZE, *map(str, faults), "-o", str(folder)]
-    program = "import localblur.acquisition.watchdog as w; import localblur.acquisition.sync as s\n"
+    program = "import localblur.acquisition.cameras.watchdog as w; import localblur.acquisition.pairing.sync as s\n"
     program += "w.PATIENCE = 0.1; s.FRAME_TIMEOUT_MS = 500\n"
-    program += "import localblur.acquisition.session as session\n"
+    program += "import localblur.acquisition.session.session as session\n"
     program += "session.Watchdog = lambda: w.Watchdog(call_limit_ms=300)\n" + COMMAND
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stderr
@@ -442,7 +442,7 @@ def test_a_camera_that_delivers_something_else_is_found_out(folder, monkeypatch)
                 out[5, 7] ^= 1
             return frame
 
-    monkeypatch.setattr("localblur.acquisition.simulated.SimulatedCamera", Lying)
+    monkeypatch.setattr("localblur.acquisition.cameras.simulated.SimulatedCamera", Lying)
     result = capture("--pair", "--simulate", "s", "--count", 6, "--size", SIZE, "-o", folder)
     assert_refused_after_progress(result, "camera S did not deliver shot 2 as it was fed")
     assert verify(folder) == (2, [])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.journal import read_journal
 from localblur.datasets.recording import Recording, verify
+from localblur.datasets.recordings.journal import read_journal
 
 COMMAND = "from localblur.acquisition.capture import main; main(prog_name='capture')"
 KILLS = 5

@@ -4,9 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from localblur.acquisition.capture import main
-from localblur.acquisition.plan import make_plan
-from localblur.acquisition.request import CaptureRequest
-from localblur.acquisition.session import run_plan
+from localblur.acquisition.session.plan import make_plan
+from localblur.acquisition.session.request import CaptureRequest
+from localblur.acquisition.session.session import run_plan
 from localblur.common.errors import LocalblurError
 from localblur.datasets.recording import Recording, verify
 

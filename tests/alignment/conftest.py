@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from localblur.acquisition.rig import RigShot, RigSimulator, RigTruth
-from localblur.acquisition.rig_settings import RigSettings, SceneSettings
-from localblur.acquisition.sensor import read_out
-from localblur.alignment.calibration import RigCalibration, calibrate, fit_static_pair
-from localblur.alignment.displacement import PolynomialField, monomials
-from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
-from localblur.alignment.radiometry import LinearImage, raw_image
+from localblur.acquisition.rig.sensor import read_out
+from localblur.acquisition.rig.settings import RigSettings, SceneSettings
+from localblur.acquisition.rig.simulator import RigShot, RigSimulator, RigTruth
+from localblur.alignment.light.radiometry import LinearImage, raw_image
+from localblur.alignment.model.calibration import RigCalibration, calibrate, fit_static_pair
+from localblur.alignment.model.pipeline import AlignmentSettings, CapturedPair
+from localblur.alignment.registration.displacement import PolynomialField, monomials
 from localblur.datasets.images import from_unit, srgb_encode, write_image
 
 Array = npt.NDArray[Any]

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from localblur.alignment import align_run
 from localblur.alignment.align_dataset import main
-from localblur.alignment.align_tasks import field_path, run_align_task, save_displacement
-from localblur.alignment.run_notes import bumped_note
+from localblur.alignment.run import align_run
+from localblur.alignment.run.align_tasks import field_path, run_align_task, save_displacement
+from localblur.alignment.run.run_notes import bumped_note
 from localblur.datasets.images import read_image, write_image
 from localblur.datasets.pair import Verdict
-from localblur.datasets.parts import parts_folder
+from localblur.datasets.storage.parts import parts_folder
 from localblur.datasets.store import PairsFile
 
 

@@ -10,16 +10,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from localblur.alignment.align_dataset import main
-from localblur.alignment.align_record import RunRecord
 from localblur.alignment.mask_dataset import main as mask_dataset
+from localblur.alignment.run.align_record import RunRecord
 from localblur.common.errors import LocalblurError
 from localblur.datasets.pair import binary_mask
-from localblur.datasets.parts import parts_folder
+from localblur.datasets.storage.parts import parts_folder
 from localblur.datasets.store import PairsFile, masks_folder
 
 SUICIDAL = """
 import os, signal, sys
-from localblur.alignment import align_run, mask_tasks
+from localblur.alignment.run import align_run
+from localblur.alignment.masks import tasks as mask_tasks
 from localblur.alignment.align_dataset import main
 moment = sys.argv.pop(1)
 die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)

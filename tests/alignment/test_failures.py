@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from localblur.acquisition import optics
-from localblur.acquisition.rig_settings import RigSettings, SceneSettings, resolve_rig
-from localblur.alignment.calibration import calibrate, fit_static_pair
-from localblur.alignment.judge import judge_pair
-from localblur.alignment.pair import align_pair
-from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
-from localblur.alignment.quality import QualitySettings
-from localblur.alignment.radiometry import LinearImage
+from localblur.acquisition.rig import optics
+from localblur.acquisition.rig.settings import RigSettings, SceneSettings, resolve_rig
+from localblur.alignment.judging.judge import judge_pair
+from localblur.alignment.judging.quality import QualitySettings
+from localblur.alignment.light.radiometry import LinearImage
+from localblur.alignment.model.calibration import calibrate, fit_static_pair
+from localblur.alignment.model.pair import align_pair
+from localblur.alignment.model.pipeline import AlignmentSettings, CapturedPair
 from localblur.datasets.pair import Verdict
 
 SETTINGS, LIMITS = AlignmentSettings(), QualitySettings()

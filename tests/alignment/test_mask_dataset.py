@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from localblur.alignment.blur_masks import MaskSettings, pair_mask
 from localblur.alignment.mask_dataset import main
-from localblur.alignment.mask_run import mask_pairs_file
+from localblur.alignment.masks.blur_masks import MaskSettings, pair_mask
+from localblur.alignment.masks.run import mask_pairs_file
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_plane, srgb_decode, write_image
 from localblur.datasets.pair import Pair, PairInfo, binary_mask

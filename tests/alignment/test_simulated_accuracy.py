@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from localblur.acquisition.rig_settings import RigSettings, SceneSettings, resolve_rig
-from localblur.alignment.calibration import RigCalibration, calibrate, fit_static_pair
-from localblur.alignment.chromatic import ChromaticShift, chromatic_samples, fit_chromatic
-from localblur.alignment.judge import judge_pair
-from localblur.alignment.pair import align_pair
-from localblur.alignment.pipeline import AlignmentSettings, CapturedPair
-from localblur.alignment.quality import QualitySettings
+from localblur.acquisition.rig.settings import RigSettings, SceneSettings, resolve_rig
+from localblur.alignment.judging.judge import judge_pair
+from localblur.alignment.judging.quality import QualitySettings
+from localblur.alignment.model.calibration import RigCalibration, calibrate, fit_static_pair
+from localblur.alignment.model.chromatic import ChromaticShift, chromatic_samples, fit_chromatic
+from localblur.alignment.model.pair import align_pair
+from localblur.alignment.model.pipeline import AlignmentSettings, CapturedPair
 from localblur.datasets.images import srgb_encode
 from localblur.datasets.pair import Verdict
 

@@ -14,13 +14,13 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
-from localblur.datasets import export_run
-from localblur.datasets.edits import EditsWriter
+from localblur.datasets.exchange import export_run
+from localblur.datasets.exchange.exporters import FORMATS
 from localblur.datasets.export_dataset import main
-from localblur.datasets.exporters import FORMATS
 from localblur.datasets.images import read_image, read_plane, srgb_encode
 from localblur.datasets.import_dataset import main as import_main
 from localblur.datasets.pair import Verdict, binary_mask
+from localblur.datasets.storage.edits import EditsWriter
 from localblur.datasets.store import PairsFile, StoreHeader
 
 VARIANT = {"gopro": ["--variant", "blur"]}

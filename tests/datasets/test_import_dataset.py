@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets import import_run
+from localblur.datasets.exchange import import_run
+from localblur.datasets.exchange.importers import find_folder_pairs
 from localblur.datasets.images import write_image
 from localblur.datasets.import_dataset import main
-from localblur.datasets.importers import find_folder_pairs
 from localblur.datasets.pairs_file import main as pairs_file
 from localblur.datasets.store import PairsFile, PairsWriter
 

@@ -5,8 +5,8 @@ from click.testing import CliRunner
 
 from localblur.datasets.pair import Verdict
 from localblur.datasets.pairs_file import main
+from localblur.datasets.storage.check import find_damage
 from localblur.datasets.store import MasksWriter, PairsWriter, StoreHeader
-from localblur.datasets.store_check import find_damage
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.augmentation import Augmentation
-from localblur.datasets.hdf5 import LIBVER
 from localblur.datasets.images import srgb_encode
+from localblur.datasets.loading.augmentation import Augmentation
 from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
-from localblur.datasets.patch_choice import blurred_fraction, blurred_pixel, centred_window, random_window, turn
 from localblur.datasets.patches import PatchDataset
+from localblur.datasets.storage.hdf5 import LIBVER
+from localblur.datasets.storage.layout import create_scene, write_header
+from localblur.datasets.storage.patch_choice import blurred_fraction, blurred_pixel, centred_window, random_window, turn
+from localblur.datasets.storage.schema import PAIR_ROW
 from localblur.datasets.store import StoreHeader, blur_cells
-from localblur.datasets.store_layout import create_scene, write_header
-from localblur.datasets.store_schema import PAIR_ROW
 
 SIZE = (96, 120)
 

@@ -10,7 +10,6 @@ import pytest
 import tifffile
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.journal import FrameStore, read_journal
 from localblur.datasets.recording import (
     CameraRecord,
     Frame,
@@ -21,6 +20,7 @@ from localblur.datasets.recording import (
     space_for,
     verify,
 )
+from localblur.datasets.recordings.journal import FrameStore, read_journal
 
 GROUP = "scenes/street"
 SHAPE = (12, 16)

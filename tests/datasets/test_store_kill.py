@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
+from localblur.datasets.storage.check import find_damage
 from localblur.datasets.store import PairsFile, masks_folder, parts_folder
-from localblur.datasets.store_check import find_damage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 

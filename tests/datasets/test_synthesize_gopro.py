@@ -8,13 +8,13 @@ from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import open_executor
-from localblur.datasets import synthesis_plan, video_work, work_tally
+from localblur.datasets.films import synthesis_plan, video_work, work_tally
+from localblur.datasets.films.synthesis import preview_synthesis, synthesize
+from localblur.datasets.films.synthesis_output import TreeOutput
+from localblur.datasets.films.synthesis_settings import SynthesisSettings
 from localblur.datasets.images import read_image, read_plane, srgb_decode, srgb_encode, write_image
 from localblur.datasets.pair import binary_mask
 from localblur.datasets.store import PairsFile
-from localblur.datasets.synthesis import preview_synthesis, synthesize
-from localblur.datasets.synthesis_output import TreeOutput
-from localblur.datasets.synthesis_settings import SynthesisSettings
 from localblur.datasets.synthesize_gopro import main
 
 

@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from localblur.common.settings import load_settings
-from localblur.datasets import local_synthesis
 from localblur.datasets.images import srgb_decode, write_image
-from localblur.datasets.local_pairs import LocalSynthesisSettings, pair_shake
-from localblur.datasets.local_scenes import make_scenes, photograph_background
+from localblur.datasets.local import synthesis as local_synthesis
+from localblur.datasets.local.pairs import LocalSynthesisSettings, pair_shake
+from localblur.datasets.local.scenes import make_scenes, photograph_background
+from localblur.datasets.local.trajectories import blur_uniformly, rasterise
 from localblur.datasets.pair import Pair, binary_mask
 from localblur.datasets.store import PairsFile
 from localblur.datasets.synthesize_local import main
-from localblur.datasets.trajectories import blur_uniformly, rasterise
 
 SMALL = ("--size", "96x80", "--workers", "1")
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from browser import Browser, find_chromium
 
-from localblur.datasets.edits import edits_path, read_edits
-from localblur.datasets.edits_fold import fold_edits
 from localblur.datasets.pair import Pair, PairInfo, Verdict
+from localblur.datasets.storage.check import find_damage
+from localblur.datasets.storage.edits import edits_path, read_edits
+from localblur.datasets.storage.edits_fold import fold_edits
 from localblur.datasets.store import PairsFile
-from localblur.datasets.store_check import find_damage
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")

@@ -4,8 +4,8 @@ import http.client
 import json
 import threading
 
+from localblur.datasets.view.state import Curation
 from localblur.datasets.view_dataset import listen, make_server
-from localblur.datasets.view_state import Curation
 
 TOKEN = "secret-token"
 TICKET = "works-once"

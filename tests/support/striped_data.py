@@ -6,8 +6,8 @@ import signal
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from localblur.training.config import TrainingSettings
-from localblur.training.data import TrainingData
+from localblur.training.running.config import TrainingSettings
+from localblur.training.running.data import TrainingData
 
 STEPS = 7
 

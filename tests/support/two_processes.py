@@ -8,7 +8,7 @@ import torch
 from striped_data import striped_data, tiny_settings
 
 from localblur.training.checkpoint import load_state
-from localblur.training.loop import STATE_NAME, train
+from localblur.training.running.loop import STATE_NAME, train
 from localblur.training.runtime import Runtime
 
 RANKS = 2

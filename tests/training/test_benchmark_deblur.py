@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
 from localblur.training.benchmark_deblur import main, parse_size, table, weigh
-from localblur.training.network_speed import SIZES, Speed, measure_all, measure_apart
+from localblur.training.inference.network_speed import SIZES, Speed, measure_all, measure_apart
 from localblur.training.networks.table import NETWORKS
 
 

@@ -8,9 +8,9 @@ from two_processes import run_in_two, whole_and_interrupted
 
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import load_state
-from localblur.training.loop import STATE_NAME
-from localblur.training.run_log import read_log
-from localblur.training.updater import check_shares
+from localblur.training.running.loop import STATE_NAME
+from localblur.training.running.run_log import read_log
+from localblur.training.running.updater import check_shares
 
 FOUR = {"patch_px": 48, "batch": 4}
 CRITIC = {"adversarial": {"kind": "wgan-gp", "critic": "patch", "weight": 0.01}}

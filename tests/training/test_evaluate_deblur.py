@@ -18,9 +18,9 @@ from localblur.datasets.pair import Pair, PairInfo, Verdict
 from localblur.datasets.store import PairsWriter, StoreHeader
 from localblur.training.checkpoint import WEIGHTS_NAME, save_model
 from localblur.training.evaluate_deblur import main
-from localblur.training.evaluation import Score, comparable_mean, finite_mean, prepare_pair, showcase
-from localblur.training.evaluation_measures import MEASURES, take_measures
-from localblur.training.evaluation_run import unique_labels
+from localblur.training.evaluation.measures import MEASURES, take_measures
+from localblur.training.evaluation.run import unique_labels
+from localblur.training.evaluation.scoring import Score, comparable_mean, finite_mean, prepare_pair, showcase
 from localblur.training.networks.table import NETWORKS
 
 OPTIONS = {"width": 8, "num_res": 1, "identity_start": False}

@@ -3,10 +3,10 @@
 import pytest
 from striped_data import striped_data
 
-from localblur.training.config import TrainingSettings, read_recipe
-from localblur.training.loop import train
 from localblur.training.networks.table import NETWORKS
-from localblur.training.run_log import read_log
+from localblur.training.running.config import TrainingSettings, read_recipe
+from localblur.training.running.loop import train
+from localblur.training.running.run_log import read_log
 from localblur.training.runtime import Runtime
 
 SMALLER = {

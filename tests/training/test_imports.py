@@ -8,7 +8,7 @@ _CODE = """
 import json, sys, time
 import torch
 began = time.process_time()
-import localblur.training.train_lbag, localblur.training.loop, localblur.training.dry_run
+import localblur.training.train_lbag, localblur.training.running.loop, localblur.training.running.dry_run
 print(json.dumps({"seconds": time.process_time() - began, "modules": sorted(sys.modules)}))
 """
 

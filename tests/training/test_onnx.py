@@ -12,12 +12,12 @@ from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_image, write_image
 from localblur.training.checkpoint import save_model
 from localblur.training.deblur import main as deblur
-from localblur.training.engine import TorchEngine
 from localblur.training.export_model import main as export_model
-from localblur.training.inference import restore_pixels
+from localblur.training.inference.engine import TorchEngine
+from localblur.training.inference.onnx_export import METADATA_KEY
+from localblur.training.inference.onnx_runtime import OnnxEngine
+from localblur.training.inference.restore import restore_pixels
 from localblur.training.networks.table import NETWORKS
-from localblur.training.onnx_export import METADATA_KEY
-from localblur.training.onnx_runtime import OnnxEngine
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")

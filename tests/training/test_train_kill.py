@@ -13,7 +13,7 @@ import torch
 from localblur.datasets.pair import Pair, PairInfo
 from localblur.datasets.store import PairsWriter, StoreHeader
 from localblur.training.checkpoint import load_model, load_state
-from localblur.training.run_log import read_log
+from localblur.training.running.run_log import read_log
 
 KILLS = 5
 CHECKPOINT_EVERY = 3

@@ -13,8 +13,8 @@ from localblur.common.locking import FolderLock
 from localblur.datasets.pair import Pair, PairInfo, Verdict
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 from localblur.training.checkpoint import load_model, load_state
-from localblur.training.data import fingerprint
-from localblur.training.run_log import read_log
+from localblur.training.running.data import fingerprint
+from localblur.training.running.run_log import read_log
 from localblur.training.train_lbag import main
 
 SMALL = (

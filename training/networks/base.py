@@ -22,8 +22,8 @@ class RestorationNetwork(nn.Module):
     """Base of all networks: `forward` takes (B, 3, H, W), sRGB-coded in [0, 1], and returns `Restored`.
 
     Attributes:
-        size_multiple: H and W must be multiples of this; callers pad (`localblur.training.inference`). Windows of a
-            large image begin at its multiples.
+        size_multiple: H and W must be multiples of this; callers pad (`training/inference/restore.py`).
+            Windows of a large image begin at its multiples.
         pads_itself: `forward` takes any size and pads as published; only windows need `size_multiple` then.
         global_statistics: some layer averages over the whole image, so that windows give another result than the image
             at once, whatever their margin.

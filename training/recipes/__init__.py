@@ -1,4 +1,4 @@
-"""Training recipes, one YAML file each; read them with `localblur.training.config`."""
+"""Training recipes, one YAML file each; read them with `localblur.training.running.config`."""
 
 from importlib import resources
 

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from localblur.acquisition.camera import CameraError, CameraSettings, TriggerSettings
-from localblur.acquisition.pylon import PylonCamera
-from localblur.acquisition.pylon_nodes import Nodes
-from localblur.acquisition.pylon_sdk import genicam
+from localblur.acquisition.cameras.camera import CameraError, CameraSettings, TriggerSettings
+from localblur.acquisition.cameras.pylon import PylonCamera
+from localblur.acquisition.cameras.pylon_nodes import Nodes
+from localblur.acquisition.cameras.pylon_sdk import genicam
 
 SETTINGS = CameraSettings(exposure_ms=5.0, width=96, height=64)
 

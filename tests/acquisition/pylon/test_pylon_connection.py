@@ -5,14 +5,14 @@ import weakref
 
 import pytest
 
-from localblur.acquisition.camera import CameraError
-from localblur.acquisition.pylon_sdk import genicam
+from localblur.acquisition.cameras.camera import CameraError
+from localblur.acquisition.cameras.pylon_sdk import genicam
 
 BUSY = "The device is controlled by another application. Err: An attempt was made to access an address location"
 
 
 def test_a_busy_camera_is_waited_for_then_explained_and_can_be_tried_again(basler, monkeypatch):
-    monkeypatch.setattr("localblur.acquisition.pylon.BUSY_RETRY_S", 0.1)
+    monkeypatch.setattr("localblur.acquisition.cameras.pylon.BUSY_RETRY_S", 0.1)
     busy = [basler.Device(basler.ace2_usb(), refuses=BUSY) for _ in range(4)]
     camera = basler.Found(*busy, basler.Device(basler.ace2_usb()))
     with pytest.raises(CameraError, match="in use by another application; close it") as failure:

@@ -2,8 +2,8 @@
 
 import time
 
-from localblur.acquisition.pylon_health import read_clock, read_status, tick_ns
-from localblur.acquisition.pylon_sdk import genicam
+from localblur.acquisition.cameras.pylon_health import read_clock, read_status, tick_ns
+from localblur.acquisition.cameras.pylon_sdk import genicam
 
 
 def test_the_clock_is_read_in_ns_between_two_readings_of_the_host(basler):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from localblur.acquisition.camera import LinkSettings
-from localblur.acquisition.pylon_sdk import genicam
-from localblur.acquisition.pylon_setup import CHANGED, set_link
+from localblur.acquisition.cameras.camera import LinkSettings
+from localblur.acquisition.cameras.pylon_sdk import genicam
+from localblur.acquisition.cameras.pylon_setup import CHANGED, set_link
 
 
 def test_ace_2_is_set_up_by_standard_names(basler):

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from localblur.acquisition.camera import CameraError, TriggerSettings
-from localblur.acquisition.pylon_actions import ActionSender
-from localblur.acquisition.pylon_sdk import genicam, pylon
-from localblur.acquisition.pylon_trigger import set_trigger, wait_for_ptp
+from localblur.acquisition.cameras.camera import CameraError, TriggerSettings
+from localblur.acquisition.cameras.pylon_actions import ActionSender
+from localblur.acquisition.cameras.pylon_sdk import genicam, pylon
+from localblur.acquisition.cameras.pylon_trigger import set_trigger, wait_for_ptp
 
 
 def test_a_line_begins_the_exposure_and_another_tells_of_it(basler):
@@ -99,7 +99,7 @@ ANSWERED = [("192.168.0.3", 0), ("192.168.0.4", 0)]
 
 
 def test_an_action_command_is_scheduled_on_the_common_clock(basler, monkeypatch):
-    monkeypatch.setattr("localblur.acquisition.pylon_trigger.PTP_POLL_S", 0)
+    monkeypatch.setattr("localblur.acquisition.cameras.pylon_trigger.PTP_POLL_S", 0)
     nodes = basler.ace_gige()
     camera = basler.open_camera(nodes)
     camera.apply(basler.set_up({"source": "action", "delay_ms": 9.0, "device_key": 7, "group_key": 8, "group_mask": 9}))
@@ -156,7 +156,7 @@ def test_a_camera_that_does_not_take_an_action_command_is_named(caplog):
     ],
 )
 def test_network_time_is_waited_for_until_it_leads_or_follows(basler, monkeypatch, states, message):
-    monkeypatch.setattr("localblur.acquisition.pylon_trigger.PTP_POLL_S", 0.005)
+    monkeypatch.setattr("localblur.acquisition.cameras.pylon_trigger.PTP_POLL_S", 0.005)
     seen = iter(states)
     now = [states[0]]
     nodes = basler.NodeMap(

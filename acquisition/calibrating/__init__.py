@@ -1,0 +1,1 @@
+"""Checks of calibration recordings, at once while the rig still stands."""

@@ -1,0 +1,1 @@
+"""What frames tell of exposure, filter, noise, stillness and evenness; pure functions."""

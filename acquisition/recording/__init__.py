@@ -1,0 +1,1 @@
+"""The recording loop: pairs from the cameras to the disk."""

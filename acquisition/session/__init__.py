@@ -1,0 +1,1 @@
+"""One run of `capture`: what is asked, what will be done, with which cameras."""

@@ -1,0 +1,1 @@
+"""Quality measures of an aligned pair and the verdict."""

@@ -1,0 +1,1 @@
+"""Demosaicing, linear light, colour, brightness, vignetting and rendering."""

@@ -1,0 +1,1 @@
+"""LBFMG: the blurred pixels of a pair, by pair, background subtraction or sequence."""

@@ -1,0 +1,1 @@
+"""Rig calibration and the alignment of one pair."""

@@ -1,0 +1,1 @@
+"""A run of `align-dataset`: inputs, tasks, writer."""

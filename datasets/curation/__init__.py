@@ -1,0 +1,1 @@
+"""What `pairs-file` does: copies, splits, leakage, statistics."""

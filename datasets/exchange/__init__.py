@@ -1,0 +1,1 @@
+"""Doors in and out: layouts of public data sets, importers, exporters."""

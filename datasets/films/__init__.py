@@ -1,0 +1,1 @@
+"""Blur from video: reading, cuts, flow, interpolation, blending."""

@@ -1,0 +1,1 @@
+"""From stored patches to tensors: augmentation, batches, worker count."""

@@ -1,0 +1,1 @@
+"""Local blur without video: cut-outs moved over photographs, camera shakes."""

@@ -1,0 +1,1 @@
+"""What `capture` leaves: frames, journals, checksums."""

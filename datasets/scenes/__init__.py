@@ -1,0 +1,1 @@
+"""Textures, objects and their motion, integrated over an exposure."""

@@ -1,0 +1,1 @@
+"""The pairs file: its schema, reader, writer, masks, edits and copies."""

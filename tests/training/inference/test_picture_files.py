@@ -1,0 +1,122 @@
+"""Depth, alpha, orientation, EXIF and colour profiles come back as they were."""
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from localblur.common.errors import LocalblurError
+from localblur.training.inference.picture_files import read_picture, write_picture
+
+EXIF = (
+    b"II*\0\x08\0\0\0\x02\0"
+    + struct.pack("<HHIHH", 274, 3, 1, 6, 0)
+    + struct.pack("<HHI4s", 315, 2, 4, b"Ann\0")
+    + b"\0" * 4
+)
+"""Orientation 6 (turned right) and the artist's name."""
+
+
+def profile(space: bytes = b"RGB ") -> bytes:
+    """A colour profile's header; readers look at its size, its colour space and its signature."""
+    head = struct.pack(">I4sI4s4s4s12s4s", 600, b"none", 0x04300000, b"mntr", space, b"XYZ ", b"\0" * 12, b"acsp")
+    # libpng takes no profile that is too short when compressed
+    return head.ljust(132, b"\0") + np.random.default_rng(0).bytes(468)
+
+
+def save(path: Path, image: np.ndarray, *metadata: tuple[int, bytes]) -> None:
+    ordered = image if image.ndim == 2 else image[..., [2, 1, 0, 3][: image.shape[2]]]
+    kinds = np.array([kind for kind, _ in metadata], np.int32)
+    blocks = [np.frombuffer(block, np.uint8) for _, block in metadata]
+    done, encoded = cv2.imencodeWithMetadata(path.suffix, np.ascontiguousarray(ordered), kinds, blocks)
+    assert done
+    path.write_bytes(encoded.tobytes())
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\xff\xd8\xff\xe0nothing"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])
+def test_what_is_no_picture_is_one_line(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(LocalblurError, match=r"cannot decode image .*a\.\w+"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_exif_and_profile_are_kept_and_pixels_are_not_turned(tmp_path, rng, suffix):
+    image = rng.integers(0, 255, (24, 40, 3), dtype=np.uint8)
+    metadata = ((cv2.IMAGE_METADATA_EXIF, EXIF), (cv2.IMAGE_METADATA_ICCP, profile()))
+    save(tmp_path / f"a{suffix}", image, *metadata)
+    picture = read_picture(tmp_path / f"a{suffix}")
+    assert picture.pixels.shape == (24, 40, 3)
+    write_picture(tmp_path / f"b{suffix}", picture)
+    again = read_picture(tmp_path / f"b{suffix}")
+    assert again.metadata == picture.metadata
+    assert dict(again.metadata)[cv2.IMAGE_METADATA_ICCP] == profile()
+    assert dict(again.metadata)[cv2.IMAGE_METADATA_EXIF].rstrip(b"\0") == EXIF.rstrip(b"\0")
+    if suffix != ".jpg":
+        np.testing.assert_array_equal(again.pixels, picture.pixels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_depth_and_channels_are_kept_without_loss(tmp_path, rng, dtype, channels):
+    image = rng.integers(0, np.iinfo(dtype).max, (9, 14, channels)).astype(dtype)
+    path = tmp_path / "a.png"
+    save(path, image[..., 0] if channels == 1 else image)
+    picture = read_picture(path)
+    assert picture.gray == (channels == 1)
+    assert (picture.alpha is not None) == (channels == 4)
+    write_picture(tmp_path / "b.png", picture)
+    np.testing.assert_array_equal(
+        cv2.imread(str(tmp_path / "b.png"), cv2.IMREAD_UNCHANGED), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    )
+
+
+def test_a_tiff_keeps_its_tags_its_alpha_and_its_depth(tmp_path, rng):
+    image = rng.integers(0, 65535, (12, 20, 4)).astype(np.uint16)
+    tags = [(274, 3, 1, 8, True), (315, 2, 4, "Ann", True), (33432, 2, 3, "me", True)]
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        image,
+        photometric="rgb",
+        extrasamples=["unassalpha"],
+        compression="zlib",
+        iccprofile=profile(),
+        resolution=(300, 300),
+        resolutionunit=2,
+        extratags=tags,
+        metadata=None,
+    )
+    write_picture(tmp_path / "b.tif", read_picture(tmp_path / "a.tif"))
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        page = file.pages[0]
+        np.testing.assert_array_equal(page.asarray(), image)
+        assert [page.tags[code].value for code in (274, 315, 33432)] == [8, "Ann", "me"]
+        assert page.tags[34675].value == profile()
+        assert page.tags[282].value == (300, 1)
+        assert page.compression != 1
+
+
+def test_a_profile_for_other_colours_is_dropped_and_told(tmp_path, rng):
+    save(
+        tmp_path / "a.jpg", rng.integers(0, 255, (8, 8, 3), dtype=np.uint8), (cv2.IMAGE_METADATA_ICCP, profile(b"CMYK"))
+    )
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.metadata == ()
+    assert "colour profile" in picture.remarks[0]
+
+
+def test_formats_that_cannot_hold_a_picture_are_refused(tmp_path, rng):
+    save(tmp_path / "deep.png", rng.integers(0, 65535, (8, 8, 3)).astype(np.uint16))
+    save(tmp_path / "alpha.png", rng.integers(0, 255, (8, 8, 4)).astype(np.uint8))
+    with pytest.raises(LocalblurError, match="16-bit pictures need"):
+        write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "deep.png"))
+    with pytest.raises(LocalblurError, match="holds no alpha"):
+        write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "alpha.png"))
+    with pytest.raises(LocalblurError, match="use one of"):
+        write_picture(tmp_path / "b.gif", read_picture(tmp_path / "alpha.png"))
+    assert {path.name for path in tmp_path.iterdir()} == {"deep.png", "alpha.png"}

@@ -1,0 +1,93 @@
+"""Only what is blurred is restored; the rest comes back to the bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from localblur.common.errors import LocalblurError
+from localblur.training.inference.engine import TorchEngine
+from localblur.training.inference.restore import restore_pixels
+from localblur.training.inference.selective import coarse_gate, restore_blurred, restore_selected
+from localblur.training.inference.skipping import SkipSettings
+from localblur.training.networks.base import RestorationNetwork, Restored
+
+
+class RedIsBlurred(RestorationNetwork):
+    """Adds 0.2 to green where red is high, and says so; counts the pixels it has seen."""
+
+    size_multiple = 4
+
+    def __init__(self, gated: bool = True) -> None:
+        super().__init__()
+        self.gated, self.seen = gated, 0
+
+    def forward(self, image):
+        self.check_size(image)
+        self.seen += image.shape[-1] * image.shape[-2]
+        gate = (image[:, :1] > 0.5).float()
+        change = torch.zeros_like(image)
+        change[:, 1:2] = 0.2 * gate
+        return Restored([image + change], [gate] if self.gated else [])
+
+
+@pytest.fixture
+def picture(rng):
+    pixels = rng.integers(0, 100, (610, 802, 3), dtype=np.uint8)
+    pixels[100:200, 300:420, 0] = 200
+    pixels[500:, 20:90, 0] = 200
+    return pixels
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_blurred_parts_equal_the_dense_result_and_the_rest_the_input(picture, dtype):
+    pixels = picture.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    network = RedIsBlurred()
+    engine = TorchEngine(network)
+    dense = restore_pixels(engine, pixels, tile="none")
+    network.seen = 0
+    found = restore_blurred(engine, pixels)
+    red = picture[..., 0] > 127
+    np.testing.assert_array_equal(found.pixels[red], dense.pixels[red])
+    assert (found.pixels[red] != pixels[red]).any()
+    np.testing.assert_array_equal(found.pixels[~found.restored], pixels[~found.restored])
+    assert found.restored[red].all()
+    assert found.restored.mean() < 0.15
+    np.testing.assert_array_equal(found.gate[red], 255)
+    # coarse pass, windows, and the engine's first look
+    assert found.share < 0.25
+    assert network.seen < (found.share + 1 / 16) * red.size + 2 * 64 * 64
+
+
+def test_a_sharp_picture_comes_back_as_it_is(picture):
+    picture[..., 0] = 50
+    found = restore_blurred(TorchEngine(RedIsBlurred()), picture)
+    np.testing.assert_array_equal(found.pixels, picture)
+    assert found.share == 0
+    assert not found.restored.any()
+
+
+def test_a_small_picture_is_restored_at_once_and_blended_by_its_gate(picture):
+    small = np.ascontiguousarray(picture[90:210, 290:430])
+    found = restore_blurred(TorchEngine(RedIsBlurred()), small)
+    assert found.share == 1
+    red = small[..., 0] > 127
+    assert found.restored[red].all()
+    np.testing.assert_array_equal(found.pixels[~found.restored], small[~found.restored])
+    assert (found.pixels[red][:, 1] > small[red][:, 1]).all()
+
+
+def test_everything_open_is_the_dense_result(picture):
+    engine = TorchEngine(RedIsBlurred())
+    coarse = np.full((152, 200), 255, np.uint8)
+    found = restore_selected(engine, picture, coarse, SkipSettings())
+    np.testing.assert_array_equal(found.pixels, restore_pixels(engine, picture, tile="none").pixels)
+    assert found.restored.all()
+
+
+def test_a_network_without_gates_is_refused_with_the_remedy(picture):
+    engine = TorchEngine(RedIsBlurred(gated=False))
+    for pixels in (picture, picture[:100, :100]):
+        with pytest.raises(LocalblurError, match="pass --dense"):
+            restore_blurred(engine, np.ascontiguousarray(pixels))
+    with pytest.raises(LocalblurError, match="no gate"):
+        coarse_gate(engine, picture, 4)

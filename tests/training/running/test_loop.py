@@ -1,0 +1,257 @@
+"""The training loop: what it learns, writes, resumes, and how it ends."""
+
+import json
+
+import pytest
+import torch
+from striped_data import STEPS, assert_equal_bits
+from striped_data import striped_data as data
+from striped_data import tiny_settings as settings
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from localblur.common.errors import LocalblurError
+from localblur.training.checkpoint import load_model, load_state, save_state
+from localblur.training.running.loop import DUMP_NAME, STATE_NAME, train
+from localblur.training.running.run_log import LOG_NAME, read_log
+from localblur.training.runtime import Runtime, resolve_device
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    return Runtime("cpu")
+
+
+def final_state(folder):
+    return load_state(folder / STATE_NAME)
+
+
+@pytest.mark.parametrize(
+    ("stop", "changes"),
+    [
+        (1, {"precision": "fp32"}),
+        (4, {"precision": "bf16"}),
+        (3, {"precision": "fp16", "accumulate": 2}),
+    ],
+    ids=["fp32", "bf16", "fp16 in parts"],
+)
+def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, runtime, stop, changes):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    chosen = settings(**changes)
+    train(chosen, data(), whole, runtime=runtime)
+    torch.manual_seed(99)  # whatever state the caller leaves
+    # the interrupt comes while the batch of step `stop` + 1 is loaded: that step is finished, then the run stops
+    first = train(chosen, data(stop_at=2 * stop), parts, runtime=runtime)
+    assert (first.reason, first.step) == ("interrupted", stop + 1)
+    torch.manual_seed(77)
+    second = train(chosen, data(), parts, runtime=runtime, state=final_state(parts))
+    assert (second.reason, second.step) == ("finished", chosen.steps)
+    assert_equal_bits(final_state(whole), final_state(parts))
+
+
+def test_a_run_out_of_time_and_resumed_ends_with_the_same_bits(tmp_path, runtime):
+    # it validates and writes models where the uninterrupted run does not
+    chosen = settings(precision="bf16")
+    train(chosen, data(), tmp_path / "whole", runtime=runtime)
+    late = chosen.model_copy(update={"max_minutes": 1e-4})
+    first = train(late, data(), tmp_path / "parts", runtime=runtime)
+    assert (first.reason, first.step) == ("out of time", 1)
+    train(chosen, data(), tmp_path / "parts", runtime=runtime, state=final_state(tmp_path / "parts"))
+    assert_equal_bits(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
+
+
+def test_the_seed_decides_the_run(tmp_path, runtime):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(settings(seed=seed, steps=3), data(), tmp_path / name, runtime=runtime)
+    a, b, c = (final_state(tmp_path / name)["module"] for name in "abc")
+    key = "feat_extract.0.main.0.weight"
+    assert torch.equal(a[key], b[key])
+    assert not torch.equal(a[key], c[key])
+
+
+def test_training_leaves_the_random_state_of_the_caller(tmp_path, runtime):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(settings(steps=3), data(), tmp_path, runtime=runtime)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_it_learns_what_it_is_shown(tmp_path, runtime):
+    chosen = settings(steps=80, ema_decay=0.0)
+    summary = train(chosen, data(different=2), tmp_path, runtime=runtime)
+    assert summary.figures["weighted_psnr_restored"] > summary.figures["weighted_psnr_blurred"] + 1
+
+
+def test_the_models_and_the_log_say_what_was_done(tmp_path, runtime):
+    chosen = settings(log_every_steps=2, validation={"every_steps": 3, "samples": 2, "patch_px": 48})
+    summary = train(chosen, data(), tmp_path, runtime=runtime)
+    log = read_log(tmp_path)
+    assert [record["step"] for record in log if record["kind"] == "train"] == [2, 4, 6, 7]
+    assert [record["step"] for record in log if record["kind"] == "validation"] == [0, 3, 6, 7]
+    record = next(record for record in log if record["kind"] == "train")
+    assert {"loss", "l1", "ssim", "fft", "gate", "lr", "images_per_s", "data_wait", "skipped"} <= record.keys()
+    scores = {r["step"]: r["weighted_psnr_restored"] for r in log if r["kind"] == "validation"}
+    assert summary.best_step == max(scores, key=lambda step: scores[step])
+    _, best = load_model(tmp_path / "best")
+    assert best.metrics["step"] == summary.best_step
+    assert best.metrics["weighted_psnr_restored"] == pytest.approx(scores[summary.best_step])
+    last, card = load_model(tmp_path / "last")
+    assert (card.metrics["step"], card.recipe["steps"], card.data_fingerprint) == (STEPS, STEPS, "stripes")
+    averaged = final_state(tmp_path)["average"]
+    key = "feat_extract.0.main.0.weight"
+    assert torch.equal(last.state_dict()[key], averaged[f"module.{key}"])
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_a_resumed_log_has_each_step_once(tmp_path, runtime):
+    chosen = settings(log_every_steps=1)
+    train(chosen, data(stop_at=6), tmp_path, runtime=runtime)
+    state = final_state(tmp_path)
+    assert state["step"] == 4
+    train(chosen, data(), tmp_path, runtime=runtime, state=state)
+    with (tmp_path / LOG_NAME).open("a") as file:
+        file.write('{"kind": "train", "st')  # torn by a kill
+    train(chosen, data(), tmp_path, runtime=runtime, state=state)
+    lines = [json.loads(line) for line in (tmp_path / LOG_NAME).read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, STEPS + 1))
+
+
+def test_it_stops_when_the_time_is_over(tmp_path, runtime):
+    summary = train(settings(max_minutes=1e-4), data(), tmp_path, runtime=runtime)
+    assert (summary.reason, summary.step) == ("out of time", 1)
+    assert final_state(tmp_path)["step"] == 1
+    assert load_model(tmp_path)[1].metrics["step"] in (0, 1)
+
+
+def test_without_a_validation_split_the_last_model_is_the_model(tmp_path, runtime):
+    summary = train(settings(steps=3), data(validation=False), tmp_path, runtime=runtime)
+    assert (summary.figures, summary.best_step) == ({}, None)
+    assert load_model(tmp_path)[1].metrics == {"step": 3}
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_counted(tmp_path, runtime):
+    summary = train(settings(), data(broken={4}), tmp_path, runtime=runtime)
+    assert (summary.reason, summary.skipped) == ("finished", 1)
+    state = final_state(tmp_path)
+    assert all(torch.isfinite(tensor).all() for tensor in state["module"].values())
+
+
+def test_a_loss_that_stays_not_finite_ends_the_run_in_words(tmp_path, runtime):
+    chosen = settings(nonfinite_limit=1, checkpoint_every_steps=1)
+    with pytest.raises(LocalblurError, match=r"not finite at step 3.*2 in a row.*optimizer\.lr"):
+        train(chosen, data(broken={2, 4}), tmp_path, runtime=runtime)
+    assert final_state(tmp_path)["step"] == 2
+    dump = load_state(tmp_path / DUMP_NAME)
+    assert dump["step"] == 2
+    assert bool(torch.isnan(dump["batch"]["blurred"]).any())
+    assert len(dump["gradients"]) > 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": {"name": "lbag-small", "options": {"width": 12, "num_res": 1}}}, r"network\.options\.width was 8"),
+        ({"network": {"name": "lbag"}}, r"network\.name was 'lbag-small', now 'lbag'"),
+        ({"steps": 9}, "steps was 7, now 9"),
+        ({"precision": "bf16"}, "precision"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path, runtime, changes, message):
+    train(settings(max_minutes=1e-4), data(), tmp_path, runtime=runtime)
+    state = final_state(tmp_path)
+    with pytest.raises(LocalblurError, match=message):
+        train(settings(**changes), data(), tmp_path, runtime=runtime, state=state)
+
+
+def test_a_checkpoint_of_other_pairs_is_refused(tmp_path, runtime):
+    train(settings(max_minutes=1e-4), data(), tmp_path, runtime=runtime)
+    with pytest.raises(LocalblurError, match="trained on other pairs"):
+        train(settings(), data(fingerprint="other"), tmp_path, runtime=runtime, state=final_state(tmp_path))
+
+
+def test_a_checkpoint_with_other_weights_than_it_says_is_refused(tmp_path, runtime):
+    train(settings(max_minutes=1e-4), data(), tmp_path, runtime=runtime)
+    state = final_state(tmp_path)
+    del state["module"]["feat_extract.0.main.0.weight"]
+    save_state(tmp_path / STATE_NAME, state)
+    with pytest.raises(LocalblurError, match="1 missing"):
+        train(settings(), data(), tmp_path, runtime=runtime, state=final_state(tmp_path))
+
+
+def test_a_checkpoint_that_lacks_something_is_refused(tmp_path, runtime):
+    train(settings(max_minutes=1e-4), data(), tmp_path, runtime=runtime)
+    state = final_state(tmp_path)
+    del state["random"], state["best"]
+    with pytest.raises(LocalblurError, match="it lacks best, random"):
+        train(settings(), data(), tmp_path, runtime=runtime, state=state)
+
+
+def test_killed_before_the_first_model_a_run_has_its_checkpoint_already(tmp_path, runtime, monkeypatch):
+    def killed(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("localblur.training.running.loop.validate", killed)
+        train(settings(), data(), tmp_path / "parts", runtime=runtime)
+    state = final_state(tmp_path / "parts")
+    assert state["step"] == 0
+    train(settings(), data(), tmp_path / "parts", runtime=runtime, state=state)
+    train(settings(), data(), tmp_path / "whole", runtime=runtime)
+    assert_equal_bits(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta"])
+def test_devices_that_are_not_there_are_refused(device):
+    with pytest.raises(LocalblurError, match="device"):
+        resolve_device(device)
+
+
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(tmp_path, runtime):
+    """Of a network without dropout; what is left is the order of sums."""
+    still = {
+        "network": {"name": "lbag-small", "options": {"width": 8, "num_res": 1}},
+        "data": {"patch_px": 48, "batch": 4},
+    }
+    for parts in (1, 2):
+        train(settings(**still, steps=3, accumulate=parts), data(), tmp_path / str(parts), runtime=runtime)
+    one, two = (final_state(tmp_path / str(parts))["module"] for parts in (1, 2))
+    for name, values in one.items():
+        torch.testing.assert_close(values, two[name], rtol=1e-3, atol=1e-5)
+
+
+def test_float16_overflows_are_no_failed_steps(tmp_path, runtime):
+    """The loss scale begins at 65536 and is halved until gradients fit; the run goes on."""
+    chosen = settings(precision="fp16", nonfinite_limit=0, steps=3, objective={"l1_weight": 30000.0})
+    summary = train(chosen, data(), tmp_path, runtime=runtime)
+    assert summary.reason == "finished"
+    assert summary.skipped > 0
+    assert final_state(tmp_path)["scaler"]["scale"] < 65536
+
+
+def test_patches_that_the_network_cannot_take_are_refused(tmp_path, runtime):
+    chosen = settings(network={"name": "tiny"}, data={"patch_px": 52, "batch": 2})
+    with pytest.raises(LocalblurError, match=r"data\.patch_px is 52; tiny needs a multiple of 16"):
+        train(chosen, data(), tmp_path, runtime=runtime)
+
+
+def test_pictures_of_validation_are_in_the_board(tmp_path, runtime):
+    train(settings(steps=3), data(), tmp_path, runtime=runtime)
+    board = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0})
+    board.Reload()
+    shown = board.Images("validation/01")
+    assert [event.step for event in shown] == [0, 3]
+    assert (shown[0].width, shown[0].height) == (4 * 48, 48)
+
+
+def test_a_run_begins_with_the_weights_it_is_given(tmp_path, runtime):
+    train(settings(steps=3), data(), tmp_path / "first", runtime=runtime)
+    # a step so small that it changes nothing
+    later = settings(initial_weights=tmp_path / "first" / "last", steps=3, optimizer={"lr": 1e-30})
+    train(later, data(), tmp_path / "second", runtime=runtime)
+    first, second = (load_model(tmp_path / name / "last")[0].state_dict() for name in ("first", "second"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_wandb_that_is_not_installed_is_one_line(tmp_path, runtime):
+    with pytest.raises(LocalblurError, match="wandb is not installed"):
+        train(settings(wandb_project="x"), data(), tmp_path, runtime=runtime)

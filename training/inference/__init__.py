@@ -1,0 +1,1 @@
+"""Restoring pictures: windows, engines, skipping, files, ONNX."""

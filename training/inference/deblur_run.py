@@ -1,0 +1,176 @@
+"""Restoring one picture or video after the other: the work behind `deblur`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from localblur.common.command import one_line
+from localblur.common.errors import LocalblurError
+from localblur.common.parallel import Progress
+from localblur.datasets.images import as_rgb, write_image
+from localblur.training.checkpoint import load_model
+from localblur.training.inference.deblur_jobs import Job
+from localblur.training.inference.engine import Engine, Precision, SelfEnsemble, TorchEngine, prepare
+from localblur.training.inference.model_in_the_box import model_in_the_box
+from localblur.training.inference.onnx_runtime import OnnxEngine
+from localblur.training.inference.picture_files import Picture, read_picture, write_picture
+from localblur.training.inference.quantization import calibration_pictures, quantize
+from localblur.training.inference.restoration_video import Frame, frame_count, restore_video
+from localblur.training.inference.restore import Pixels, Tile, choose_tiling, restore_pixels, window_deviation
+from localblur.training.inference.selective import restore_blurred
+from localblur.training.inference.skipping import SkipSettings
+from localblur.training.runtime import resolve_device
+
+GAP_PX = 8
+"""Width of the white line between the two halves of a comparison."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How pictures are restored.
+
+    Attributes:
+        tile, memory_bytes: see `restore_pixels`.
+        skip: how blurred parts are found, None to restore every pixel.
+    """
+
+    tile: Tile = "auto"
+    memory_bytes: int | None = None
+    skip: SkipSettings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What came of some jobs: remarks, and one line for each that failed."""
+
+    remarks: list[str]
+    failures: list[str]
+
+
+def make_engine(
+    model: Path | None,
+    *,
+    runtime: Literal["torch", "onnx"] = "torch",
+    precision: Precision = "auto",
+    device: str = "auto",
+    compiled: bool = False,
+    ensemble: bool = False,
+) -> tuple[Engine, str]:
+    """The engine for a model, and the network's name.
+
+    Args:
+        model: model folder, run folder, or an ONNX file; None for the model in the box.
+
+    Raises:
+        LocalblurError: if the model cannot be used, or not in this way.
+    """
+    place = resolve_device(device)
+    engine: Engine
+    if runtime == "onnx":
+        if model is None or model.suffix.lower() != ".onnx":
+            raise LocalblurError(f"--runtime onnx runs an ONNX file, got {model}; make one with export-model")
+        if precision not in ("auto", "fp32") or compiled:
+            raise LocalblurError("--runtime onnx computes in the file's own number format; leave out --precision")
+        found = OnnxEngine(model, place)
+        engine, name = found, found.description.network
+    else:
+        if model is not None and model.suffix.lower() == ".onnx":
+            raise LocalblurError(f"{model} is an ONNX file; pass --runtime onnx")
+        module, card = load_model(model or model_in_the_box())
+        prepare(module, place)
+        if precision == "int8":
+            module = quantize(module, calibration_pictures())
+        engine, name = TorchEngine(module, precision, compiled=compiled), card.network
+    return (SelfEnsemble(engine) if ensemble else engine), name
+
+
+def deblur_all(jobs: Sequence[Job], engine: Engine, way: Way) -> Done:
+    """Restore picture after picture; one that fails does not stop the others."""
+    done = Done(remarks=[], failures=[])
+    frames = {job.source: _frames(job) for job in jobs if job.video}
+    total = sum(frames.get(job.source, 1) for job in jobs)
+    with Progress(total, "deblur", "picture") as progress:
+        for job in jobs:
+            try:
+                if job.video:
+                    _deblur_video(job, engine, way, progress)
+                else:
+                    done.remarks.extend(deblur_picture(job, engine, way))
+                    progress.step(job.source.name)
+            except LocalblurError as error:
+                done.failures.append(one_line(error))
+    return done
+
+
+def deblur_picture(job: Job, engine: Engine, way: Way) -> list[str]:
+    """Restore one picture and write what the job asks for.
+
+    Returns:
+        Remarks for the user.
+
+    Raises:
+        LocalblurError: if the picture cannot be read, restored or written, or a gate is asked of a network without one.
+    """
+    picture = read_picture(job.source)
+    remarks = list(picture.remarks)
+    restored, gate = restore_one(engine, picture.pixels, way)
+    if way.skip is None:
+        remarks += _deviation(job, engine, picture, way)
+    result = picture.with_pixels(restored)
+    if job.gate is not None:
+        if gate is None:
+            raise LocalblurError("this network has no gate; leave out --gate-output")
+        write_image(job.gate, gate)
+    if job.compare is not None:
+        write_image(job.compare, side_by_side(picture.pixels, as_rgb(result.channels())))
+    write_picture(job.target, result)
+    return remarks
+
+
+def restore_one(engine: Engine, pixels: Pixels, way: Way) -> tuple[Pixels, npt.NDArray[np.uint8] | None]:
+    """Restored pixels and the gate, None for networks without."""
+    if way.skip is not None:
+        found = restore_blurred(engine, pixels, way.skip, tile=way.tile, memory_bytes=way.memory_bytes)
+        return found.pixels, found.gate
+    restored = restore_pixels(engine, pixels, tile=way.tile, memory_bytes=way.memory_bytes)
+    return restored.pixels, restored.gate
+
+
+def side_by_side(blurred: npt.NDArray[Any], restored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Two pictures (H, W, 3) of one type side by side, a white line between them."""
+    line = np.full((blurred.shape[0], GAP_PX, 3), np.iinfo(blurred.dtype).max, blurred.dtype)
+    return np.concatenate([blurred, line, restored], axis=1)
+
+
+def _deviation(job: Job, engine: Engine, picture: Picture, way: Way) -> list[str]:
+    """A remark if windows changed the result of a network that looks at the whole image."""
+    if not engine.global_statistics:
+        return []
+    height, width = picture.pixels.shape[:2]
+    tiling = choose_tiling(engine, height, width, tile=way.tile, memory_bytes=way.memory_bytes)
+    if tiling is None or max(height, width) <= tiling.tile:
+        return []
+    levels = window_deviation(engine, picture.pixels, tiling)
+    remark = (
+        f"{job.source}: this network looks at the whole image at once and was run in windows of {tiling.tile} px;"
+        f" in its middle windows change the result by {levels:.2f} of 255 levels on average"
+    )
+    return [remark]
+
+
+def _frames(job: Job) -> int:
+    try:
+        return max(1, frame_count(job.source))
+    except LocalblurError:  # told when its turn comes
+        return 1
+
+
+def _deblur_video(job: Job, engine: Engine, way: Way, progress: Progress) -> None:
+    def restore(frame: Frame) -> Frame:
+        return restore_one(engine, frame, way)[0]
+
+    restore_video(job.source, job.target, restore, lambda: progress.step(job.source.name))

@@ -1,0 +1,173 @@
+"""A network as an ONNX file that takes pictures of any size, checked against torch.
+
+The file's metadata says what a program needs to know to run it: see `ExportedModel`.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from localblur.common.errors import LocalblurError
+from localblur.common.files import atomic_path
+from localblur.training.checkpoint import ModelCard
+from localblur.training.inference.engine import duplicate
+from localblur.training.networks.base import RestorationNetwork, Restored
+
+OPSET = 18
+TOLERANCE = 1e-4
+CHECK_SIZES = ((64, 96), (128, 128), (160, 224))
+"""Height and width of the random pictures with which the file is compared with torch; multiples of every network's."""
+METADATA_KEY = "localblur"
+INPUT, IMAGE, GATE = "blurred", "restored", "gate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedModel:
+    """What an exported file says about itself; the first three as in `RestorationNetwork`.
+
+    Attributes:
+        gated: there is a second output, the gate.
+        network, parameters: of the model's card.
+    """
+
+    size_multiple: int
+    margin_px: int
+    global_statistics: bool
+    gated: bool
+    network: str
+    parameters: int
+
+
+class _Finest(nn.Module):
+    """A network that returns the finest image, and its gate where there is one, as plain tensors."""
+
+    def __init__(self, network: RestorationNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, blurred: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        restored: Restored = self.network(blurred)
+        return restored.images[-1], *restored.gates[-1:]
+
+
+def import_onnx() -> tuple[Any, Any]:
+    """The modules `onnx` and `onnxruntime`, or a `LocalblurError` that says what to install."""
+    try:
+        # torch needs onnxscript for exporting
+        onnx, onnxruntime, _ = (import_module(name) for name in ("onnx", "onnxruntime", "onnxscript"))
+    except ImportError as error:
+        raise LocalblurError(f"ONNX needs the onnx extra ({error}): pip install 'localblur[onnx]'") from error
+    return onnx, onnxruntime
+
+
+def export_onnx(module: RestorationNetwork, card: ModelCard, path: Path) -> dict[tuple[int, int], float]:
+    """Write `module` as an ONNX file and compare it with torch.
+
+    Returns:
+        For each height and width of `CHECK_SIZES`: the largest absolute difference of any output.
+
+    Raises:
+        LocalblurError: if ONNX is not installed, torch cannot express the network in it, or the file differs from torch
+            by more than `TOLERANCE`; then nothing is written.
+    """
+    onnx, _ = import_onnx()
+    finest = _Finest(duplicate(module).cpu()).eval()
+    multiple = module.size_multiple
+    example = torch.rand(1, 3, *CHECK_SIZES[0], generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        gated = len(finest(example)) > 1
+    described = ExportedModel(
+        size_multiple=multiple,
+        margin_px=module.margin_px,
+        global_statistics=module.global_statistics,
+        gated=gated,
+        network=card.network,
+        parameters=card.parameters,
+    )
+    shapes = {
+        2: multiple * torch.export.Dim("h", min=1, max=8192),
+        3: multiple * torch.export.Dim("w", min=1, max=8192),
+    }
+    program = _convert(finest, example, shapes, [IMAGE, GATE][: 1 + gated], card.network)
+    model = program.model_proto
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps(asdict(described))
+    with atomic_path(path) as temporary:
+        onnx.save(model, str(temporary))
+        return _compare(finest, temporary)
+
+
+def _convert(finest: _Finest, example: torch.Tensor, shapes: dict[int, Any], outputs: list[str], network: str) -> Any:
+    silenced = logging.root.manager.disable
+    # both are about torch's own use of torch, and of packages that are not needed
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return torch.onnx.export(
+                finest,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=outputs,
+                dynamic_shapes=(shapes,),
+                verbose=False,
+            )
+    except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+        raise LocalblurError(f"{network} cannot be exported: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        logging.disable(silenced)
+
+
+def _compare(finest: _Finest, path: Path) -> dict[tuple[int, int], float]:
+    session = open_session(path)
+    rng = np.random.default_rng(0)
+    differences: dict[tuple[int, int], float] = {}
+    for size in CHECK_SIZES:
+        image = rng.random((1, 3, *size), dtype=np.float32)
+        with torch.inference_mode():
+            expected = finest(torch.from_numpy(image))
+        found: Sequence[npt.NDArray[Any]] = session.run(None, {INPUT: image})
+        differences[size] = max(
+            float(np.abs(one - other.numpy()).max()) for one, other in zip(found, expected, strict=True)
+        )
+    worst = max(differences.values())
+    if not worst <= TOLERANCE:
+        raise LocalblurError(f"the exported file differs from torch by {worst:.1e}, allowed are {TOLERANCE:.0e}")
+    return differences
+
+
+def open_session(path: Path, *, gpu: bool = False) -> Any:
+    """An onnxruntime session of a file.
+
+    Raises:
+        LocalblurError: if ONNX is not installed, or the file is missing or damaged.
+    """
+    _, onnxruntime = import_onnx()
+    if not path.is_file():
+        raise LocalblurError(f"no ONNX file {path}; make one with export-model")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    wanted = ["CUDAExecutionProvider"] if gpu else []
+    missing = set(wanted) - set(onnxruntime.get_available_providers())
+    if missing:
+        raise LocalblurError("this onnxruntime has no GPU support; use --device cpu, or install onnxruntime-gpu")
+    # with their threads spinning between windows, other programs would wait
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = torch.get_num_threads()
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[*wanted, "CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises kinds of its own
+        raise LocalblurError(f"cannot read {path} as an ONNX model: {' '.join(str(error).split())[:200]}") from error

@@ -1,0 +1,138 @@
+"""Restoring only what is blurred: a coarse pass finds it, the sharp rest is returned bit for bit."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from localblur.common.errors import LocalblurError
+from localblur.training.inference.engine import Engine
+from localblur.training.inference.restore import Pixels, Tile, restore_pixels
+from localblur.training.inference.skipping import Box, Cells, SkipSettings, cover, grown, open_cells, weights
+
+_ROWS = 256
+"""Rows that are blended at a time: float32 values of a whole large picture would be most of the memory."""
+
+SMALLEST_COARSE_PX = 128
+"""A picture is not made smaller than this a side; one below twice that is restored at once and blended by its gate."""
+
+_NO_GATE = "this network has no gate that tells what is blurred; pass --dense"
+
+
+class SelectiveRestoration(NamedTuple):
+    """A picture restored where it is blurred.
+
+    Attributes:
+        pixels: (H, W, 3) of the input's type.
+        gate: (H, W) uint8, 255 where the network saw blur: at full size in the windows, enlarged elsewhere.
+        restored: bool (H, W), pixels that may have changed; all others are those of the input.
+        share: pixels that went through the network at full size, windows' context included, divided by those there are.
+    """
+
+    pixels: Pixels
+    gate: npt.NDArray[np.uint8]
+    restored: npt.NDArray[np.bool_]
+    share: float
+
+
+def coarse_gate(
+    engine: Engine, pixels: Pixels, reduction: int, *, tile: Tile = "auto", memory_bytes: int | None = None
+) -> npt.NDArray[np.uint8]:
+    """The gate of a network for the picture made smaller, (h, w) uint8.
+
+    Raises:
+        LocalblurError: if the network has no gate.
+    """
+    height, width = (max(1, length // reduction) for length in pixels.shape[:2])
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    gate = restore_pixels(engine, small, tile=tile, memory_bytes=memory_bytes).gate
+    if gate is None:
+        raise LocalblurError(_NO_GATE)
+    return gate
+
+
+def restore_selected(
+    engine: Engine,
+    pixels: Pixels,
+    coarse: npt.NDArray[np.uint8],
+    settings: SkipSettings,
+    *,
+    tile: Tile = "auto",
+    memory_bytes: int | None = None,
+) -> SelectiveRestoration:
+    """Restore the parts of a picture that a coarse gate calls blurred.
+
+    Args:
+        pixels: (H, W, 3) uint8 or uint16, sRGB-coded.
+        coarse: (h, w) uint8, see `coarse_gate`.
+        tile, memory_bytes: as for `restore_pixels`.
+    """
+    size = pixels.shape[0], pixels.shape[1]
+    cells = open_cells(coarse / np.float32(255), size, settings)
+    result, touched = pixels.copy(), np.zeros(size, bool)
+    gate = np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+    halo_px = settings.cell_px // 2
+    seen = 0
+    for box in cover(cells, -(-(settings.margin_px + halo_px) // settings.cell_px)):
+        region = grown(Box(*(edge * settings.cell_px for edge in box)), halo_px, size)
+        window = grown(region, settings.margin_px, size, engine.size_multiple)
+        seen += (window.bottom - window.top) * (window.right - window.left)
+        part = np.ascontiguousarray(pixels[window.top : window.bottom, window.left : window.right])
+        restored = restore_pixels(engine, part, tile=tile, memory_bytes=memory_bytes)
+        inner = _within(region, window)
+        _blend(result, touched, pixels, restored.pixels[inner], region, cells, settings.cell_px)
+        if restored.gate is not None:
+            gate[_within(region)] = restored.gate[inner]
+    return SelectiveRestoration(result, gate, touched, seen / (size[0] * size[1]))
+
+
+def restore_blurred(
+    engine: Engine,
+    pixels: Pixels,
+    settings: SkipSettings | None = None,
+    *,
+    tile: Tile = "auto",
+    memory_bytes: int | None = None,
+) -> SelectiveRestoration:
+    """Find what is blurred with a coarse pass and restore it; see `coarse_gate` and `restore_selected`."""
+    settings = settings or SkipSettings()
+    size = pixels.shape[0], pixels.shape[1]
+    reduction = min(settings.reduction, min(size) // SMALLEST_COARSE_PX)
+    if reduction <= 1:
+        dense = restore_pixels(engine, pixels, tile=tile, memory_bytes=memory_bytes)
+        if dense.gate is None:
+            raise LocalblurError(_NO_GATE)
+        result, touched = pixels.copy(), np.zeros(size, bool)
+        cells = open_cells(dense.gate / np.float32(255), size, settings)
+        _blend(result, touched, pixels, dense.pixels, Box(0, 0, *size), cells, settings.cell_px)
+        return SelectiveRestoration(result, dense.gate, touched, 1.0)
+    coarse = coarse_gate(engine, pixels, reduction, tile=tile, memory_bytes=memory_bytes)
+    return restore_selected(engine, pixels, coarse, settings, tile=tile, memory_bytes=memory_bytes)
+
+
+def _within(box: Box, window: Box | None = None) -> tuple[slice, slice]:
+    """A box as slices, counted from the corner of `window`."""
+    top, left = (0, 0) if window is None else window[:2]
+    return slice(box.top - top, box.bottom - top), slice(box.left - left, box.right - left)
+
+
+def _blend(
+    result: Pixels,
+    touched: npt.NDArray[np.bool_],
+    before: Pixels,
+    after: Pixels,
+    region: Box,
+    cells: Cells,
+    cell_px: int,
+) -> None:
+    """Fade `after`, which covers `region`, into `result` where cells are open; `result` and `touched` are changed."""
+    for first in range(region.top, region.bottom, _ROWS):
+        rows = Box(first, region.left, min(first + _ROWS, region.bottom), region.right)
+        weight = weights(cells, rows, cell_px)
+        there = _within(rows)
+        start = before[there].astype(np.float32)
+        change = after[rows.top - region.top : rows.bottom - region.top] - start
+        mixed = np.rint(start + weight[..., None] * change).astype(before.dtype)
+        np.copyto(result[there], mixed, where=weight[..., None] > 0)
+        touched[there] |= weight > 0

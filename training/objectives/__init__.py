@@ -1,0 +1,1 @@
+"""What one step optimises, and the metrics of what comes out."""

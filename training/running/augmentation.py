@@ -1,0 +1,70 @@
+"""Changes of patches after they were read: mirroring, synthetic local blur, saturation, noise of random strength.
+
+What can be done while pixels are small integers (turning eight ways, channel order, exposure) the data set does itself.
+"""
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from localblur.datasets.images import srgb_decode, srgb_encode, to_tensor
+from localblur.datasets.loading.augmentation import Augmentation
+from localblur.datasets.local.blur import LocalBlurSettings, random_local_blur
+from localblur.datasets.pair import binary_mask
+from localblur.training.running.data_settings import AugmentSettings
+
+_GRAY = (0.299, 0.587, 0.114)
+_STREAM = 2
+"""Keeps these draws apart from those of the data set, which come from the same seed and sample number."""
+
+Patch = dict[str, torch.Tensor]
+
+
+def while_reading(settings: AugmentSettings) -> Augmentation:
+    """The share of `settings` that the data set does."""
+    return Augmentation(
+        turn=settings.turn == "all",
+        channel_order=settings.channel_order,
+        exposure_stops=settings.exposure_stops,
+    )
+
+
+class AugmentedPatches(Dataset[Patch]):
+    """Patches of `patches`, changed as the rest of `settings` says; a function of `seed` and sample number alone."""
+
+    def __init__(self, patches: Dataset[Patch], settings: AugmentSettings, seed: int) -> None:
+        self.patches, self.settings, self.seed = patches, settings, seed
+
+    def __getitem__(self, number: int) -> Patch:
+        patch = self.patches[number]
+        random = np.random.default_rng((self.seed, number, _STREAM))
+        if self.settings.turn == "mirror" and random.random() < 0.5:
+            patch = {name: value.flip(-1) if value.ndim == 3 else value for name, value in patch.items()}
+        if self.settings.local_blur and random.random() < self.settings.local_blur:
+            patch = locally_blurred(patch, random, self.settings.local_blur_px)
+        if self.settings.saturation is not None:
+            factor = float(random.uniform(*self.settings.saturation))
+            patch |= {name: saturated(patch[name], factor) for name in ("blurred", "sharp")}
+        if self.settings.noise:
+            sigma = self.settings.noise * abs(float(random.standard_normal()))
+            noise = random.standard_normal(tuple(patch["blurred"].shape), dtype=np.float32)
+            patch |= {"blurred": (patch["blurred"] + sigma * torch.from_numpy(noise)).clamp_(0, 1)}
+        return patch
+
+
+def locally_blurred(patch: Patch, random: np.random.Generator, blur_px: tuple[float, float]) -> Patch:
+    """A synthetic patch made from the sharp picture of `patch`: parts of it move over it during an exposure."""
+    linear = srgb_decode(patch["sharp"].permute(1, 2, 0).numpy())
+    blurred, sharp, mask = random_local_blur(linear, random, LocalBlurSettings(blur_px=blur_px))
+    return {
+        "blurred": to_tensor(srgb_encode(blurred)),
+        "sharp": to_tensor(srgb_encode(sharp)),
+        "mask": torch.from_numpy(binary_mask(mask)[None].astype(np.float32)),
+        "has_mask": torch.tensor(True),
+    }
+
+
+def saturated(image: torch.Tensor, factor: float) -> torch.Tensor:
+    """(3, H, W) in [0, 1] with `factor` times the distance of its colours from gray, clipped."""
+    gray = sum(weight * channel for weight, channel in zip(_GRAY, image, strict=True))
+    return torch.lerp(torch.as_tensor(gray).expand_as(image), image, factor).clamp_(0, 1)

@@ -1,0 +1,169 @@
+"""The patches a run trains and validates on."""
+
+import bisect
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from localblur.common.errors import LocalblurError
+from localblur.datasets.patches import PatchDataset
+from localblur.datasets.store import PairsFile, SceneEntry
+from localblur.training.running.augmentation import AugmentedPatches, while_reading
+from localblur.training.running.config import TrainingSettings
+from localblur.training.running.sampler import Stage, stage_starts
+
+logger = logging.getLogger(__name__)
+
+_NAMED = 8
+
+Patches = Dataset[dict[str, torch.Tensor]]
+"""Patches by sample number: any number from 0, each always giving the same `blurred` and `sharp`, (3, p, p) sRGB-coded
+in [0, 1], 0/1 `mask`, (1, p, p), and `has_mask`, bool ()."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run learns from.
+
+    Attributes:
+        training: patches of the `train` split.
+        validation: patches of the `val` split, None when there are none.
+        fingerprint: identifies the pairs; a resumed run must have the same.
+    """
+
+    training: Patches
+    validation: Patches | None
+    fingerprint: str
+
+
+def open_data(paths: Sequence[Path], settings: TrainingSettings) -> TrainingData:
+    """Open pairs files for training.
+
+    Args:
+        paths: pairs files; their order matters for which sample is which pair.
+        settings: patch sizes, blur-aware cropping and seed.
+
+    Raises:
+        LocalblurError: if a file cannot be used, or no pair is left to train on.
+    """
+    files = [PairsFile.open(path) for path in paths]
+    splits = {scene.split for file in files for scene in file.scenes if scene.count}
+    if "train" not in splits:
+        raise LocalblurError(
+            f"{', '.join(map(str, paths))}: no pair in the train split (splits there:"
+            f" {', '.join(sorted(splits)) or 'none'}); make the file with another --split"
+        )
+    learnt: Scenes | None = None
+    validation: Patches | None = None
+    if "val" in splits:
+        validation = _validation_patches(paths, settings, "val", None)
+    else:
+        learnt, checked = hold_out(files, settings.validation.held_out)
+        if checked:
+            validation = _validation_patches(paths, settings, "train", checked)
+    return TrainingData(
+        training=training_patches(paths, settings, learnt), validation=validation, fingerprint=fingerprint(files)
+    )
+
+
+Scenes = frozenset[tuple[int, str]]
+"""Scenes as (number of the file, name)."""
+
+
+def hold_out(files: Sequence[PairsFile], share: float) -> tuple[Scenes, Scenes]:
+    """The training scenes of `files` to learn from, and `share` of them, one at least, to be kept for validation.
+
+    Which are kept depends on their names alone, not on the run; a single scene is never kept.
+    """
+    scenes = [
+        (number, scene.name)
+        for number, file in enumerate(files)
+        for scene in file.scenes
+        if scene.split == "train" and scene.count
+    ]
+    count = 0 if share == 0 or len(scenes) < 2 else min(max(1, round(share * len(scenes))), len(scenes) - 1)
+    ordered = sorted(scenes, key=lambda scene: hashlib.sha256(f"{scene[0]}/{scene[1]}".encode()).digest())
+    kept = frozenset(ordered[:count])
+    if kept:
+        names = ", ".join(sorted(name for _, name in kept)[:_NAMED]) + (" ..." if len(kept) > _NAMED else "")
+        logger.warning("no val split: %d of %d training scenes are held out (%s)", count, len(scenes), names)
+    return frozenset(scenes) - kept, kept
+
+
+def _validation_patches(
+    paths: Sequence[Path], settings: TrainingSettings, split: str, scenes: Scenes | None
+) -> PatchDataset:
+    # not the run's seed: models of different runs are compared on the same patches
+    return PatchDataset(
+        paths,
+        split=split,
+        patch_px=settings.validation.patch_px,
+        blur_aware_probability=1.0,
+        seed=0,
+        augment=False,
+        scenes=scenes,
+    )
+
+
+def stages(settings: TrainingSettings) -> list[Stage]:
+    """How many samples each step of a run has."""
+    ends = settings.data.stage_ends(settings.steps)
+    return [Stage(end=end, batch=stage.batch) for end, stage in zip(ends, settings.data.all_stages(), strict=True)]
+
+
+def training_patches(paths: Sequence[Path], settings: TrainingSettings, scenes: Scenes | None = None) -> Patches:
+    """Patches of the train split (of its `scenes`) by sample number, each of the size its stage of the run has."""
+    chosen = settings.data
+    sizes = [
+        AugmentedPatches(
+            PatchDataset(
+                paths,
+                split="train",
+                patch_px=stage.patch_px,
+                blur_aware_probability=chosen.blur_aware_probability,
+                seed=settings.seed,
+                augment=while_reading(chosen.augment),
+                weights=chosen.weights,
+                scenes=scenes,
+            ),
+            chosen.augment,
+            settings.seed,
+        )
+        for stage in chosen.all_stages()
+    ]
+    return sizes[0] if len(sizes) == 1 else StagedPatches(sizes, stage_starts(stages(settings)))
+
+
+class StagedPatches(Dataset[dict[str, torch.Tensor]]):
+    """Sample numbers from `starts[k]` on come from `parts[k]`."""
+
+    def __init__(self, parts: Sequence[Patches], starts: Sequence[int]) -> None:
+        self.parts, self.starts = list(parts), list(starts)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        return self.parts[bisect.bisect_right(self.starts, number) - 1][number]
+
+
+def fingerprint(files: Sequence[PairsFile]) -> str:
+    """Identifies the pairs, splits, masks and rejections in `files`, in their order, wherever the files lie.
+
+    Pixels count through their stored checksums: they are not read.
+    """
+    content = [
+        [file.header.plain(), file.mask_settings, [_scene_content(file, scene) for scene in file.scenes]]
+        for file in files
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _scene_content(file: PairsFile, scene: SceneEntry) -> list[Any]:
+    rejected = [file.is_rejected(scene.name, index) for index in range(scene.count)]
+    boxes = [file.valid_box(scene.name, index) for index in range(scene.count)]
+    return [asdict(scene), file.names(scene.name), file.checksum_table(scene.name).tolist(), rejected, boxes]

@@ -1,0 +1,290 @@
+"""The training loop: one run from its first or its resumed step to its end."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from localblur.common.errors import LocalblurError
+from localblur.common.parallel import Progress
+from localblur.training.checkpoint import save_model, save_state
+from localblur.training.running.config import TrainingSettings, differences
+from localblur.training.running.data import TrainingData, stages
+from localblur.training.running.meter import Meter
+from localblur.training.running.run_log import RunLog
+from localblur.training.running.sampler import StepSampler
+from localblur.training.running.updater import Batch, Outcome, Updater
+from localblur.training.running.validation import score, validate
+from localblur.training.runtime import Runtime, StopRequest, fastest_precision, ignore_interrupts, stop_requests
+
+STATE_NAME = "checkpoint.pt"
+DUMP_NAME = "not-finite.pt"
+STATE_KEYS = frozenset(
+    ("step", "settings", "fingerprint", "module", "average", "optimizer", "scaler", "adversary", "random", "skipped")
+    + ("skipped_in_row", "best", "figures")
+)
+"""What a training state must hold; see `Trainer.state`."""
+REASONS = ("finished", "out of time", "interrupted")
+"""Why a call of `train` ends, from the weakest to the strongest."""
+
+_ERROR_PREFIX = f"{LocalblurError.__module__}.{LocalblurError.__qualname__}: "
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a call of `train` ended.
+
+    Attributes:
+        step, steps: finished steps, and those of the whole run.
+        reason: one of `REASONS`.
+        skipped: steps left out because their loss or gradient was not finite.
+        figures: of the last validation; empty without a validation split.
+        best_step: the step of the best model, None without a validation split.
+        main: whether this process is the one that writes and reports.
+    """
+
+    step: int
+    steps: int
+    reason: str
+    skipped: int
+    figures: dict[str, float]
+    best_step: int | None
+    main: bool = True
+
+
+def train(
+    settings: TrainingSettings,
+    data: TrainingData,
+    run: Path,
+    *,
+    runtime: Runtime,
+    workers: int = 0,
+    state: dict[str, Any] | None = None,
+) -> Summary:
+    """Train, from the beginning or from `state`, and leave `checkpoint.pt`, `best/`, `last/` and the log in `run`.
+
+    The weights after step n are a function of settings and data alone: a run that was interrupted and resumed any
+    number of times ends with the same bits, on the same machine with the same number of threads.
+
+    Args:
+        settings: the resolved settings.
+        data: patches, and what identifies them.
+        run: the run's folder.
+        runtime: the machine.
+        workers: loader processes; 0 loads in this process.
+        state: a training state to continue from, as `load_state` returns it.
+
+    Raises:
+        LocalblurError: if `state` is of another network, other settings or other data, or if the loss stays not finite.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    with runtime.isolated_random(), stop_requests() as stop:
+        trainer = Trainer(settings, data, runtime, run, fresh=state is None)
+        if state is not None:
+            trainer.restore(state)
+        with RunLog(run, trainer.step, writing=runtime.main, wandb_project=settings.wandb_project) as log:
+            return trainer.run_steps(log, stop, workers)
+
+
+class Trainer:
+    """A network in training and how far it is; reads data, validates, logs and saves."""
+
+    def __init__(
+        self, settings: TrainingSettings, data: TrainingData, runtime: Runtime, run: Path, *, fresh: bool = True
+    ) -> None:
+        self.settings, self.data, self.runtime, self.run = settle(settings, runtime.device), data, runtime, run
+        self.updater = Updater(self.settings, runtime, fresh=fresh)
+        self.step = 0
+        self.skipped = self.skipped_in_row = 0
+        self.best: dict[str, float] = {}
+        self.figures: dict[str, float] = {}
+
+    def run_steps(self, log: RunLog, stop: StopRequest, workers: int) -> Summary:
+        """Steps from where the trainer stands to the end, or to the first reason to stop."""
+        settings, started = self.settings, time.monotonic()
+        batches = iter(self.loader(workers))
+        if self.step == 0:
+            self._save_state()  # before the first model: a run with models and without a checkpoint has lost it
+            self._validate(log)
+        meter = Meter(self.runtime)
+        reason = REASONS[0]
+        with self._progress() as advance:
+            advance("", self.step)
+            while self.step < settings.steps:
+                with meter.waiting():
+                    batch = next_batch(batches)
+                outcome = self.updater.update(batch, self.step)
+                self._count(outcome, batch)
+                self.step += 1
+                meter.add(outcome.values, len(batch["sharp"]) * self.runtime.ranks)
+                advance(meter.note, 1)
+                late = settings.max_minutes is not None and time.monotonic() - started > 60 * settings.max_minutes
+                reason = REASONS[self.runtime.largest(2 if stop else int(late))]
+                ending = reason != "finished" or self.step == settings.steps
+                self._after_step(log, meter, ending=ending, validating=reason != "interrupted")
+                if ending:
+                    break
+        best_step = int(self.best["step"]) if self.best else None
+        return Summary(self.step, settings.steps, reason, self.skipped, self.figures, best_step, main=self.runtime.main)
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue with the same bits; all processes must ask."""
+        return {
+            "step": self.step,
+            "settings": self.settings.model_dump(mode="json"),
+            "fingerprint": self.data.fingerprint,
+            **self.updater.state(),
+            "skipped": self.skipped,
+            "skipped_in_row": self.skipped_in_row,
+            "best": self.best,
+            "figures": self.figures,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned; a state of something else is a `LocalblurError`."""
+        where = self.run / STATE_NAME
+        missing = sorted(STATE_KEYS - state.keys())
+        if missing:
+            raise LocalblurError(f"{where} is damaged, it lacks {', '.join(missing)}; start again with --overwrite")
+        changed = differences(TrainingSettings.model_validate(state["settings"]), self.settings)
+        if changed:
+            raise LocalblurError(
+                f"{where} was trained with other settings ({'; '.join(changed)}); resume with the same ones,"
+                " choose another --output, or start again with --overwrite"
+            )
+        if state["fingerprint"] != self.data.fingerprint:
+            raise LocalblurError(
+                f"{where} was trained on other pairs ({state['fingerprint']}, now {self.data.fingerprint}); resume with"
+                " the same files in the same order, or start again with --overwrite"
+            )
+        self.updater.restore(state, str(where))
+        self.step, self.best, self.figures = state["step"], state["best"], state["figures"]
+        self.skipped, self.skipped_in_row = state["skipped"], state["skipped_in_row"]
+
+    def _count(self, outcome: Outcome, batch: Batch) -> None:
+        """Count steps that were skipped; more than `nonfinite_limit` of them in a row end the run."""
+        if outcome.applied:
+            self.skipped_in_row = 0
+            return
+        self.skipped += 1
+        if outcome.overflow:
+            return
+        self.skipped_in_row += 1
+        if self.skipped_in_row > self.settings.nonfinite_limit:
+            loss, norm = float(outcome.values["loss"]), float(outcome.values["gradient_norm"])
+            self._dump(outcome, batch)
+            raise LocalblurError(
+                f"loss {loss:g} or gradient {norm:g} is not finite at step {self.step + 1}, the last of"
+                f" {self.skipped_in_row} in a row (nonfinite_limit {self.settings.nonfinite_limit}); lower optimizer.lr"
+                f" or --set precision=fp32; the last checkpoint is kept, what was computed is in {self.run / DUMP_NAME}"
+            )
+
+    def _dump(self, outcome: Outcome, batch: Batch) -> None:
+        """Leave what is needed to find out why: the batch, the weights, and which gradients were not finite."""
+        state = {
+            "step": self.step,
+            "settings": self.settings.model_dump(mode="json"),
+            "values": {name: float(value) for name, value in outcome.values.items()},
+            "gradients": self.updater.unusual_gradients(),
+            "batch": batch,
+            "module": self.updater.module.state_dict(),
+        }
+        if self.runtime.main:
+            save_state(self.run / DUMP_NAME, state)
+
+    def _after_step(self, log: RunLog, meter: Meter, *, ending: bool, validating: bool) -> None:
+        settings = self.settings
+        if self.step % settings.log_every_steps == 0 or ending:
+            log.add("train", self.step, {**meter.flush(), "skipped": float(self.skipped)})
+        if validating and (self.step % settings.validation.every_steps == 0 or ending):
+            with meter.paused():
+                self._validate(log)
+                self._save_model("last")
+        if self.step % settings.checkpoint_every_steps == 0 or ending:
+            with meter.paused():
+                self._save_state()
+
+    def _validate(self, log: RunLog) -> None:
+        if self.data.validation is None:
+            return
+        settings, updater = self.settings.validation, self.updater
+        self.figures, pictures = validate(
+            updater.evaluated, self.data.validation, settings, self.runtime, updater.precision
+        )
+        log.add("validation", self.step, self.figures)
+        log.add_pictures(self.step, pictures)
+        if not self.best or score(self.figures) > self.best["score"]:
+            self.best = {"score": score(self.figures), "step": float(self.step)}
+            self._save_model("best")
+
+    def _save_model(self, name: str) -> None:
+        if self.runtime.main:
+            network, recipe = self.settings.network, self.settings.model_dump(mode="json")
+            figures = {**self.figures, "step": float(self.step)}
+            save_model(
+                self.run / name,
+                network.name,
+                network.options,
+                self.updater.evaluated,
+                recipe,
+                figures,
+                self.data.fingerprint,
+            )
+
+    def _save_state(self) -> None:
+        state = self.state()
+        if self.runtime.main:
+            save_state(self.run / STATE_NAME, state)
+
+    @contextmanager
+    def _progress(self) -> Iterator[Callable[[str, int], None]]:
+        if not self.runtime.main:
+            yield lambda _note, _count: None
+            return
+        with Progress(self.settings.steps, "train-lbag", unit="step") as progress:
+            yield progress.step
+
+    def loader(self, workers: int) -> DataLoader[Batch]:
+        """Batches of this process from the next step on."""
+        settings, runtime = self.settings, self.runtime
+        sampler = StepSampler(stages(settings), first_step=self.step, rank=runtime.rank, ranks=runtime.ranks)
+        return DataLoader(
+            self.data.training,
+            batch_sampler=sampler,
+            num_workers=workers,
+            # a generator of its own: else making the iterator draws from the random state that dropout uses
+            generator=torch.Generator().manual_seed(settings.seed),
+            pin_memory=runtime.device.type == "cuda",
+            multiprocessing_context="spawn" if workers else None,
+            worker_init_fn=ignore_interrupts if workers else None,
+        )
+
+
+def next_batch(batches: Iterator[Batch]) -> Batch:
+    """The next batch; what went wrong in a loader process is said in one line."""
+    try:
+        return next(batches)
+    except LocalblurError as error:
+        # from a loader process the message is a traceback, which ends with the error's own words
+        raise LocalblurError(str(error).strip().splitlines()[-1].removeprefix(_ERROR_PREFIX)) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise LocalblurError(
+            "a loader process died (out of memory?); continue with --resume and fewer --workers"
+        ) from error
+
+
+def settle(settings: TrainingSettings, device: torch.device) -> TrainingSettings:
+    """Decide what is `auto`: a resumed run must go on with what it began with."""
+    precision = fastest_precision(device) if settings.precision == "auto" else settings.precision
+    channels_last = settings.channels_last
+    if channels_last == "auto":
+        # float32 convolutions on a processor are a third slower that way
+        channels_last = device.type == "cuda" or precision == "bf16"
+    return settings.model_copy(update={"precision": precision, "channels_last": channels_last})

@@ -1,0 +1,195 @@
+"""One parameter update, and everything that changes with it: weights, their average, optimizers, loss scale, critic."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from localblur.common.errors import LocalblurError
+from localblur.training.checkpoint import fit_weights
+from localblur.training.networks.base import RestorationNetwork, Restored
+from localblur.training.networks.table import network_entry
+from localblur.training.objectives.objective import ObjectiveValue, Target, objective
+from localblur.training.objectives.perceptual import PerceptualLoss
+from localblur.training.published_weights import start_from
+from localblur.training.running.adversarial import Adversary
+from localblur.training.running.config import TrainingSettings
+from localblur.training.running.optimization import averaging, learning_rate, make_optimizer
+from localblur.training.runtime import Runtime, TrainingPrecision
+
+Batch = dict[str, torch.Tensor]
+
+
+class Outcome(NamedTuple):
+    """What one update did.
+
+    Attributes:
+        values: loss, its parts, length of the gradient, learning rate.
+        applied: False if loss or gradient was not finite on some process, so that the weights stayed.
+        overflow: whether that was the scaled gradient of float16 alone, which is nothing unusual.
+    """
+
+    values: dict[str, torch.Tensor]
+    applied: bool
+    overflow: bool
+
+
+class Updater:
+    """A network in training.
+
+    Args:
+        settings: with `precision` and `channels_last` decided.
+        runtime: the machine.
+        fresh: whether a run begins; then `initial_weights` are read.
+
+    Raises:
+        LocalblurError: if patches do not fit the network, or weights cannot be read.
+    """
+
+    def __init__(self, settings: TrainingSettings, runtime: Runtime, *, fresh: bool) -> None:
+        self.settings, self.runtime = settings, runtime
+        self.precision: TrainingPrecision = "fp32" if settings.precision == "auto" else settings.precision
+        torch.manual_seed(settings.seed)
+        network = network_entry(settings.network.name)(settings.network.options)
+        check_patches(settings, network)
+        check_shares(settings, runtime.ranks)
+        if fresh and settings.initial_weights is not None:
+            start_from(network, settings.network.name, settings.initial_weights)
+        module: nn.Module = network
+        if settings.channels_last:
+            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = module
+        compiled: nn.Module = torch.compile(module) if settings.compile else module  # type: ignore[assignment]
+        self.model = runtime.wrap(compiled)
+        self.optimizer = make_optimizer(settings.optimizer, module)
+        self.average = AveragedModel(module, avg_fn=averaging(settings.ema_decay)) if settings.ema_decay else None
+        self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=self.precision == "fp16")
+        chosen = settings.objective
+        self.adversary = Adversary(chosen.adversarial, settings.optimizer, runtime) if chosen.adversarial else None
+        self.perceptual = PerceptualLoss(chosen.vgg_weights, runtime.device) if chosen.perceptual_weight else None
+        torch.manual_seed(settings.seed + 1 + runtime.rank)  # what dropout draws differs between processes
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The module that is validated and saved: the averaged one where there is one."""
+        return self.module if self.average is None else self.average.module
+
+    def update(self, batch: Batch, step: int) -> Outcome:
+        """The update that follows `step` finished ones; `batch` is this process's share of it."""
+        rate = learning_rate(self.settings, step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = [dict(zip(batch, values, strict=True)) for values in zip(*self._parts(batch), strict=True)]
+        values = []
+        for part in parts[:-1]:
+            with self.runtime.apart(self.model):
+                values.append(self._gradients(part, len(parts), rate))
+        values.append(self._gradients(parts[-1], len(parts), rate))
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.optimizer.clip_norm or math.inf)
+        means = {name: torch.stack([part[name] for part in values]).mean() for name in values[0]}
+        applied, overflow = self._apply(means["loss"], norm)
+        return Outcome({**means, "gradient_norm": norm, "lr": torch.tensor(rate)}, applied, overflow)
+
+    def state(self) -> dict[str, Any]:
+        """Everything `restore` needs to continue with the same bits; all processes must ask."""
+        return {
+            "module": self.module.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "adversary": None if self.adversary is None else self.adversary.state(),
+            "random": self.runtime.random_state(),
+        }
+
+    def restore(self, state: dict[str, Any], where: str) -> None:
+        """Continue from what `state` returned."""
+        fit_weights(self.module, state["module"], where)
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+        if self.adversary is not None:
+            self.adversary.restore(state["adversary"], where)
+        self.runtime.set_random_state(state["random"])
+
+    def unusual_gradients(self) -> list[str]:
+        """Names of the parameters whose gradient holds a value that is not finite."""
+        return [
+            name
+            for name, parameter in self.module.named_parameters()
+            if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
+        ]
+
+    def _parts(self, batch: Batch) -> list[tuple[torch.Tensor, ...]]:
+        return [torch.chunk(values, self.settings.accumulate) for values in batch.values()]
+
+    def _gradients(self, batch: Batch, parts: int, rate: float) -> dict[str, torch.Tensor]:
+        """Forward and backward of one part of a step; returns loss and its parts."""
+        batch = {name: tensor.to(self.runtime.device, non_blocking=True) for name, tensor in batch.items()}
+        blurred = batch["blurred"]
+        if self.settings.channels_last:
+            blurred = blurred.contiguous(memory_format=torch.channels_last)
+        with self.runtime.autocast(self.precision):
+            restored = self.model(blurred)
+        value = objective(restored, Target(**batch), self.settings.objective)
+        total, terms = self._learned_terms(restored, batch["sharp"], value, rate)
+        self.scaler.scale(total / parts).backward()  # type: ignore[no-untyped-call]
+        return {"loss": total.detach(), **terms}
+
+    def _learned_terms(
+        self, restored: Restored, sharp: torch.Tensor, value: ObjectiveValue, rate: float
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Add what a critic or another network says about the restored picture."""
+        chosen, total, terms = self.settings.objective, value.total, dict(value.terms)
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(restored.images[-1], sharp)
+            total = total + chosen.perceptual_weight * terms["perceptual"]
+        if self.adversary is not None and chosen.adversarial is not None:
+            terms |= self.adversary.learn(restored.images[-1], sharp, rate / self.settings.optimizer.lr)
+            terms["adversarial"] = self.adversary.judge(restored.images[-1])
+            total = total + chosen.adversarial.weight * terms["adversarial"]
+        return total, {name: term.detach() for name, term in terms.items()}
+
+    def _apply(self, loss: torch.Tensor, norm: torch.Tensor) -> tuple[bool, bool]:
+        """Move the weights, unless loss or gradient is not finite on any process."""
+        finite_loss = torch.isfinite(loss)
+        applied = self.runtime.everywhere(finite_loss & torch.isfinite(norm))
+        overflow = False
+        if applied:
+            self.scaler.step(self.optimizer)
+            if self.average is not None:
+                self.average.update_parameters(self.module)
+        elif self.scaler.is_enabled():
+            overflow = self.runtime.everywhere(finite_loss) and self.scaler.get_scale() > 1
+        self.scaler.update()
+        return applied, overflow
+
+
+def check_patches(settings: TrainingSettings, network: RestorationNetwork) -> None:
+    """Refuse patches whose side is no multiple of what the network needs."""
+    sizes = {"validation.patch_px": settings.validation.patch_px}
+    sizes |= {f"data: patch_px of stage {number}": s.patch_px for number, s in enumerate(settings.data.stages)}
+    if not settings.data.stages:
+        sizes["data.patch_px"] = settings.data.patch_px
+    for name, size in sizes.items():
+        if not network.pads_itself and size % network.size_multiple:
+            raise LocalblurError(
+                f"{name} is {size}; {settings.network.name} needs a multiple of {network.size_multiple}"
+            )
+
+
+def check_shares(settings: TrainingSettings, ranks: int) -> None:
+    """Refuse batches that processes, and the parts they work them off in, cannot share evenly."""
+    parts = ranks * settings.accumulate
+    for stage in settings.data.all_stages():
+        if stage.batch % parts:
+            raise LocalblurError(
+                f"a batch of {stage.batch} cannot be shared evenly by {ranks} processes in {settings.accumulate} parts"
+                f" each; use a multiple of {parts}"
+            )
