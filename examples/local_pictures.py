@@ -20,18 +20,18 @@ from localblur.datasets.light.realism import DrawnCamera, RealismSettings, draw_
 from localblur.datasets.local.blur import LocalBlur, blur_objects
 from localblur.datasets.local.cutouts import Cutout, GrabCutSettings, cut_out, find_object, make_cutout_sprite
 from localblur.datasets.local.scenes import list_pictures
-from localblur.datasets.local.trajectories import (
+from localblur.datasets.scenes.motion_paths import ArcPath
+from localblur.datasets.scenes.object_motion import MovingObject
+from localblur.datasets.scenes.photographs import decode_levels
+from localblur.datasets.scenes.scene_objects import make_sprite
+from localblur.datasets.scenes.textures import TextureSource
+from localblur.datasets.scenes.trajectories import (
     ShakeSettings,
     blur_uniformly,
     line_trajectory,
     random_kernel,
     rasterise,
 )
-from localblur.datasets.scenes.motion_paths import ArcPath
-from localblur.datasets.scenes.object_motion import MovingObject
-from localblur.datasets.scenes.photographs import decode_levels
-from localblur.datasets.scenes.scene_objects import make_sprite
-from localblur.datasets.scenes.textures import TextureSource
 from localblur.training.evaluation.classical import BASELINES, deconvolve
 
 DPI = 110

@@ -23,7 +23,10 @@ from localblur.datasets.local.blur import LocalBlurSettings, blur_objects, draw_
 from localblur.datasets.local.cutout_files import read_cutout
 from localblur.datasets.local.cutouts import GrabCutSettings, make_cutout_sprite
 from localblur.datasets.local.scenes import ListedTextures, Scene, photograph_background, procedural_background
-from localblur.datasets.local.trajectories import (
+from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
+from localblur.datasets.scenes.object_motion import MOVING_PX
+from localblur.datasets.scenes.scene_objects import make_sprite
+from localblur.datasets.scenes.trajectories import (
     Points,
     ShakeSettings,
     blur_uniformly,
@@ -31,9 +34,6 @@ from localblur.datasets.local.trajectories import (
     shake_trajectory,
     travelled_px,
 )
-from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
-from localblur.datasets.scenes.object_motion import MOVING_PX
-from localblur.datasets.scenes.scene_objects import make_sprite
 from localblur.datasets.storage.parts import write_part
 from localblur.datasets.storage.splits import DEFAULT_SPLIT
 

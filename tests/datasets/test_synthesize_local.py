@@ -13,8 +13,8 @@ from localblur.datasets.images import srgb_decode, write_image
 from localblur.datasets.local import synthesis as local_synthesis
 from localblur.datasets.local.pairs import LocalSynthesisSettings, pair_shake
 from localblur.datasets.local.scenes import make_scenes, photograph_background
-from localblur.datasets.local.trajectories import blur_uniformly, rasterise
 from localblur.datasets.pair import Pair, binary_mask
+from localblur.datasets.scenes.trajectories import blur_uniformly, rasterise
 from localblur.datasets.store import PairsFile
 from localblur.datasets.synthesize_local import main
 

@@ -18,7 +18,7 @@ from skimage import restoration
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
 from localblur.datasets.images import FloatArray, srgb_decode, srgb_encode, to_array, to_tensor
-from localblur.datasets.local.trajectories import line_trajectory, rasterise
+from localblur.datasets.scenes.trajectories import line_trajectory, rasterise
 
 BoolArray = npt.NDArray[np.bool_]
 

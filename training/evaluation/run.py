@@ -12,9 +12,9 @@ import torch
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress
 from localblur.common.settings import Settings
+from localblur.datasets.curation.blur_length import blur_length_px
 from localblur.datasets.images import from_unit, to_array
 from localblur.datasets.store import PairsFile
-from localblur.training.evaluation.blur_length import blur_length_px
 from localblur.training.evaluation.detection import Detector, Layout, Picture
 from localblur.training.evaluation.detection_agreement import Agreement, agree
 from localblur.training.evaluation.journal import Journal, PairResult, evaluation_key

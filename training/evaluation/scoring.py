@@ -47,7 +47,7 @@ class Score:
         values: by their names in `evaluation_measures.MEASURES`; NaN where a number does not exist, infinite for the
             PSNR of equal pictures.
         blurred_share: share of the valid box that is inside the mask; NaN without a mask.
-        blur_px: length of the blur, see `localblur.training.evaluation.blur_length`; NaN where nothing is blurred.
+        blur_px: length of the blur, see `localblur.datasets.curation.blur_length`; NaN where nothing is blurred.
         blur_estimated: whether that was estimated.
     """
 

@@ -7,14 +7,14 @@ import torch
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import validate
 from localblur.datasets.images import srgb_decode, srgb_encode, to_tensor
-from localblur.datasets.local.trajectories import (
+from localblur.datasets.scenes.procedural import dead_leaves
+from localblur.datasets.scenes.trajectories import (
     ShakeSettings,
     blur_uniformly,
     line_trajectory,
     random_kernel,
     rasterise,
 )
-from localblur.datasets.scenes.procedural import dead_leaves
 from localblur.training.evaluation.classical import (
     BASELINES,
     ClassicalSettings,

@@ -4,7 +4,7 @@ from scipy.signal import fftconvolve
 
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import validate
-from localblur.datasets.local.trajectories import (
+from localblur.datasets.scenes.trajectories import (
     ShakeSettings,
     blur_uniformly,
     line_trajectory,

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.datasets.images import FloatArray, srgb_decode
-from localblur.datasets.local.trajectories import line_trajectory, rasterise
 from localblur.datasets.pair import PairInfo
+from localblur.datasets.scenes.trajectories import line_trajectory, rasterise
 
 RECORDED = "travel_px"
 """The quality measure that holds the distance the fastest object of a synthesised pair travelled."""
