@@ -12,7 +12,8 @@ from localblur.common.command import EXIT_ERROR, Group, output_option, overwrite
 from localblur.common.files import atomic_path, refuse_existing
 from localblur.common.parallel import Progress
 from localblur.datasets.curation.copy_commands import merge_command, repack_command, split_command, subset_command
-from localblur.datasets.curation.stats import measure_pairs, statistics_lines
+from localblur.datasets.curation.length_sample import LengthSampler
+from localblur.datasets.curation.stats import LENGTHS_SAMPLED, PairsStatistics, measure_pairs, statistics_lines
 from localblur.datasets.exchange.dataset_card import citation_of
 from localblur.datasets.storage.check import SceneSummary, find_damage, summarise
 from localblur.datasets.storage.compression import compression_of
@@ -113,10 +114,20 @@ def fold(files: tuple[Path, ...]) -> None:
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option(
+    "--lengths",
+    type=click.IntRange(min=0),
+    default=LENGTHS_SAMPLED,
+    show_default=True,
+    metavar="N",
+    help="Estimate the blur length of at most N pairs per split; 0: none.",
+)
 @output_option("Folder for plots as PNG.", required=False)
 @overwrite_option
-def stats(file: Path, as_json: bool, output: Path | None, overwrite: bool) -> None:
-    """Statistics of a pairs file, per split: verdicts, masks, blurred area, every quality measure.
+def stats(file: Path, as_json: bool, lengths: int, output: Path | None, overwrite: bool) -> None:
+    """Statistics of a pairs file, per split: verdicts, masks, blurred area, blur length, every quality measure.
+
+    Blur lengths are taken from a sample of the pairs: as recorded by synthesize-local, else estimated.
 
     \b
     Examples:
@@ -124,7 +135,7 @@ def stats(file: Path, as_json: bool, output: Path | None, overwrite: bool) -> No
       pairs-file stats pairs.h5 -o plots
     """
     with PairsFile(file) as pairs:
-        statistics = measure_pairs(pairs)
+        statistics = _measured(pairs, lengths)
     click.echo(json.dumps(statistics.plain()) if as_json else "\n".join(statistics_lines(statistics)))
     if output is not None:
         from localblur.datasets.curation.plots import PLOTS, plot_png  # matplotlib is slow to import
@@ -137,6 +148,17 @@ def stats(file: Path, as_json: bool, output: Path | None, overwrite: bool) -> No
             with atomic_path(plot) as temporary:
                 temporary.write_bytes(plot_png(statistics, name))
         click.echo(f"plots: {', '.join(str(plot) for plot in files)}", err=as_json)
+
+
+def _measured(pairs: PairsFile, lengths: int) -> PairsStatistics:
+    if not lengths:
+        return measure_pairs(pairs)
+    counts = Counter[str]()
+    for entry in pairs.scenes:
+        counts[entry.split] += entry.count
+    total = sum(min(lengths, count) for count in counts.values())
+    with Progress(total, "blur lengths", delay_s=2) as progress:
+        return measure_pairs(pairs, LengthSampler(most=lengths, advance=progress.step))
 
 
 def _verdict(problems: int) -> str:

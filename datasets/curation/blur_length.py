@@ -36,10 +36,14 @@ def blur_length_px(
     Returns:
         (length, estimated); the length is NaN if nothing is blurred.
     """
+    recorded = recorded_length_px(info)
+    return (estimate_blur_px(blurred, sharp, mask), True) if recorded is None else (recorded, False)
+
+
+def recorded_length_px(info: PairInfo) -> float | None:
+    """Length of the blur in px as it was recorded when the pair was made; None if it was not."""
     recorded = info.quality.get(RECORDED, float("nan"))
-    if math.isfinite(recorded):
-        return recorded, False
-    return estimate_blur_px(blurred, sharp, mask), True
+    return recorded if math.isfinite(recorded) else None
 
 
 def estimate_blur_px(blurred: FloatArray, sharp: FloatArray, mask: npt.NDArray[np.bool_] | None) -> float:

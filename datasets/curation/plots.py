@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,11 +31,8 @@ def plot_blurred_area(statistics: PairsStatistics) -> Figure:
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
     found = {split: s.blurred_area for split, s in _splits(statistics).items() if s.blurred_area is not None}
-    for position, (split, area) in enumerate(found.items()):
-        width = 0.8 / len(found)
-        places = [index + (position - (len(found) - 1) / 2) * width for index in range(len(area.counts))]
-        label = f"{split}: mean {100 * area.mean:.3g} %, median {100 * area.median:.3g} %"
-        axes.bar(places, area.counts, width, color=SPLIT_COLOURS[split], label=label)
+    words = {split: f"mean {100 * area.mean:.3g} %, median {100 * area.median:.3g} %" for split, area in found.items()}
+    _grouped_bars(axes, found, words)
     if found:
         edges = next(iter(found.values())).edges
         labels = [f"{100 * low:.4g}–{100 * high:.4g}" for low, high in zip(edges, edges[1:], strict=False)]
@@ -44,6 +41,29 @@ def plot_blurred_area(statistics: PairsStatistics) -> Figure:
     else:
         axes.text(0.5, 0.5, "no masks", ha="center", transform=axes.transAxes)
     axes.set(title="Blurred share of the picture", xlabel="% of the area", ylabel="pairs that are not rejected")
+    return figure
+
+
+def plot_blur_length(statistics: PairsStatistics) -> Figure:
+    """Histogram of the blur length of the sampled pairs, one group of bars per split."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    splits = _splits(statistics)
+    found = {split: s.blur_length_px for split, s in splits.items() if s.blur_length_px is not None}
+    words = {
+        split: f"mean {length.mean:.3g} px, median {length.median:.3g} px, {splits[split].lengths_sampled} sampled"
+        for split, length in found.items()
+    }
+    _grouped_bars(axes, found, words)
+    if found:
+        edges = next(iter(found.values())).edges
+        labels = [f"{low:g}–{high:g}" for low, high in zip(edges[:-2], edges[1:-1], strict=True)]
+        axes.set_xticks(range(len(labels) + 1), [*labels, f"over {edges[-2]:g}"])
+        axes.tick_params(axis="x", labelsize=8)
+        axes.legend(frameon=False)
+    else:
+        axes.text(0.5, 0.5, "no pair was sampled, or none is blurred", ha="center", transform=axes.transAxes)
+    axes.set(title="Length of the blur, recorded or estimated", xlabel="px", ylabel="sampled pairs")
     return figure
 
 
@@ -83,6 +103,14 @@ def plot_measures(statistics: PairsStatistics) -> Figure:
     return figure
 
 
+def _grouped_bars(axes: Axes, found: Mapping[str, Distribution], words: Mapping[str, str]) -> None:
+    """One group of bars per bin, with a bar per split."""
+    width = 0.8 / max(len(found), 1)
+    for position, (split, spread) in enumerate(found.items()):
+        places = [index + (position - (len(found) - 1) / 2) * width for index in range(len(spread.counts))]
+        axes.bar(places, spread.counts, width, color=SPLIT_COLOURS[split], label=f"{split}: {words[split]}")
+
+
 def _histogram(axes: Axes, found: Distribution) -> None:
     axes.stairs(found.counts, found.edges, fill=True, color=SPLIT_COLOURS["train"])
     axes.axvline(found.median, color="black", linewidth=1)
@@ -99,6 +127,7 @@ def _splits(statistics: PairsStatistics) -> dict[str, SplitStatistics]:
 
 PLOTS: dict[str, Callable[[PairsStatistics], Figure]] = {
     "blurred-area": plot_blurred_area,
+    "blur-length": plot_blur_length,
     "verdicts": plot_verdicts,
     "measures": plot_measures,
 }

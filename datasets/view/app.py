@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from localblur.common.command import one_line
 from localblur.common.errors import LocalblurError
+from localblur.datasets.curation.length_sample import LengthSampler
 from localblur.datasets.curation.stats import measure_pairs
 from localblur.datasets.storage.reader import PairsFile
 from localblur.datasets.view import pictures as view_pictures
@@ -28,6 +29,8 @@ PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 """For pictures: their address holds the identity of the file."""
 KEPT_BYTES = 96 << 20
+LENGTHS_SAMPLED = 16
+"""Pairs per split whose blur length is estimated: somebody waits for it."""
 JSON_LIMIT_BYTES = 64 << 10
 
 STATUS = {NoSuchPairError: 404, ReadOnlyError: 403, ConflictError: 409}
@@ -69,6 +72,7 @@ class Answers:
             KEPT_BYTES, lambda number, which: view_pictures.picture(curation, number, which)
         )
         self._thumbnail = view_pictures.cached(KEPT_BYTES, lambda number: view_pictures.thumbnail(curation, number))
+        self._lengths = LengthSampler(most=LENGTHS_SAMPLED)
         folder = importlib.resources.files(PAGE_PACKAGE)
         self._page_files = {
             entry.name: entry.read_bytes() for entry in folder.iterdir() if _suffix(entry.name) in PAGE_TYPES
@@ -164,7 +168,7 @@ class Answers:
         from localblur.datasets.curation.plots import PLOTS  # matplotlib is slow to import
 
         with PairsFile(self._curation.path) as pairs:
-            content = measure_pairs(pairs).plain()
+            content = measure_pairs(pairs, self._lengths).plain()
         return JSONResponse(content | {"plots": sorted(PLOTS)})
 
     def plot(self, request: Request) -> Response:
@@ -174,7 +178,7 @@ class Answers:
         if name not in PLOTS:
             raise HTTPException(404, f"there is no plot {name!r}")
         with PairsFile(self._curation.path) as pairs:
-            return Response(plot_png(measure_pairs(pairs), name), media_type="image/png")
+            return Response(plot_png(measure_pairs(pairs, self._lengths), name), media_type="image/png")
 
     def _state_of(self, number: int) -> Response:
         row = self._curation.row(number)

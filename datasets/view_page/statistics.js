@@ -4,7 +4,7 @@ import { readStatistics } from "./api.js";
 import { byId, make, readable, title } from "./dom.js";
 import { VERDICTS, VERDICT_WORDS } from "./model.js";
 
-const PLOT_WORDS = { "blurred-area": "Blurred share of the picture", verdicts: "Verdicts", measures: "Quality measures" };
+const PLOT_WORDS = { "blurred-area": "Blurred share of the picture", "blur-length": "Length of the blur", verdicts: "Verdicts", measures: "Quality measures" };
 
 export async function showStatistics() {
   const box = byId("statistics-content");
@@ -24,6 +24,7 @@ export async function showStatistics() {
 
 function counts() {
   const percent = (share) => (share === undefined ? "–" : `${readable(100 * share)} %`);
+  const pixels = (length) => (length === undefined ? "–" : `${readable(length)} px`);
   return [
     ["pairs", (found) => found.pairs],
     ["scenes", (found) => found.scenes],
@@ -33,6 +34,9 @@ function counts() {
     ["doubtful mask", (found) => found.doubtful],
     ["blurred area, mean", (found) => percent(found.blurred_area?.mean)],
     ["blurred area, median", (found) => percent(found.blurred_area?.median)],
+    ["blur length, mean", (found) => pixels(found.blur_length_px?.mean)],
+    ["blur length, median", (found) => pixels(found.blur_length_px?.median)],
+    ["pairs sampled for it", (found) => found.lengths_sampled],
   ];
 }
 

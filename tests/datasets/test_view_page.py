@@ -272,7 +272,7 @@ def test_help_table_and_statistics(browser, serve, path):
     browser.click("[data-sort=residual_px]")
     browser.wait("document.querySelector('#list .row[data-at=\"0\"]').dataset.number === '29'")
     browser.press("s")
-    browser.wait("document.querySelectorAll('#statistics img').length === 3")
+    browser.wait("document.querySelectorAll('#statistics img').length === 4")
     browser.wait("[...document.querySelectorAll('#statistics img')].every(image => image.naturalWidth > 300)")
     text = browser.run("document.querySelector('#statistics').textContent")
     assert "blurred area, median" in text

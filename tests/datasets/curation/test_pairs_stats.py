@@ -103,7 +103,12 @@ def test_plots_are_pictures_and_are_not_replaced_unasked(path, tmp_path):
     folder = tmp_path / "plots"
     result = run(path, "-o", folder)
     assert result.exit_code == 0, result.output
-    assert sorted(file.name for file in folder.iterdir()) == ["blurred-area.png", "measures.png", "verdicts.png"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "blur-length.png",
+        "blurred-area.png",
+        "measures.png",
+        "verdicts.png",
+    ]
     for file in folder.iterdir():
         image = cv2.imread(str(file))
         assert min(image.shape[:2]) > 60

@@ -204,6 +204,7 @@ def test_statistics_follow_the_edits(page):
     _, found = page.json("/api/statistics")
     assert found["splits"]["train"]["verdicts"] == {"accept": 2, "reject": 1, "undecided": 0}
     assert found["splits"]["train"]["decided_by"] == {"auto": 2, "kim": 1}
+    assert found["splits"]["train"]["lengths_sampled"] == 2
     for name in found["plots"]:
         _, _, body = page.ask(f"/api/statistics/{name}.png")
         assert body.startswith(b"\x89PNG")
