@@ -32,10 +32,16 @@ from localblur.datasets.storage.splits import DEFAULT_SPLIT
 )
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for an HTML report.")
 @click.option(
+    "--size",
+    metavar="WxH|SCALE",
+    help="Store smaller pairs: 1076x718, or 0.5 of the captured size. The blurred picture is still resampled once, the"
+    " sharp one alike; measures are taken at full size.",
+)
+@click.option(
     "--save-displacement",
     "displacement",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the displacement fields: SCENE_PAIR.npy, float32 (H, W, 2), positions in pixels.",
+    help="Folder for the displacement fields: SCENE_PAIR.npy, float32 (H, W, 2), positions in pixels, at full size.",
 )
 @click.option(
     "--encoding", type=click.Choice(["srgb", "linear"]), help="Coding of plain folders; 8-bit files default to srgb."
@@ -69,6 +75,7 @@ def main(
     output: Path,
     masks: str | None,
     report: Path | None,
+    size: str | None,
     displacement: Path | None,
     encoding: str | None,
     store: str | None,
@@ -97,7 +104,7 @@ def main(
       align-dataset my_pairs -o pairs.h5 --masks sequence
       align-dataset my_pairs -o pairs.h5 --encoding linear --masks none
     """
-    flags = {"masks": masks, "encoding": encoding, "store": store, "render.method": render}
+    flags = {"masks": masks, "encoding": encoding, "store": store, "size": size, "render.method": render}
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
     settings = load_settings(AlignDatasetSettings, config, [*given, *overrides])
     plan = make_plan(inputs, settings, split, seed)

@@ -72,6 +72,16 @@ class Rendering:
         balanced = np.clip(light * self.gains.astype(np.float32), 0, 1)
         return np.asarray(np.clip(cv2.transform(balanced, self.matrix), 0, 1), np.float32)
 
+    def limit(self, light: FloatArray) -> FloatArray:
+        """Clip linear camera RGB (H, W, 3), in place, where `apply` would clip it before the matrix.
+
+        Means of what `apply` is given later then stay those of white: a clipped pixel has no colour of its own.
+        """
+        highest = 1 / self.gains.astype(np.float32)
+        for channel in range(3):
+            np.clip(light[..., channel], 0, highest[channel], out=light[..., channel])
+        return light
+
     def content(self) -> dict[str, Any]:
         """As stored under /calibration of a pairs file."""
         return {

@@ -36,6 +36,7 @@ class AlignedPair:
         saturated: pixels clipped in either image, grown by the reach of the resampling.
         moving: pixels that differ by more than noise: what moved (or is badly aligned).
         tiles: residual shifts.
+        color: the colour model applied to the blurred image.
         gain: brightness factor applied to the blurred image.
         refinement: key of `REFINEMENTS`: what the pair itself had enough texture to determine.
         calibrated: whether a rig calibration was used.
@@ -50,6 +51,7 @@ class AlignedPair:
     saturated: BoolArray
     moving: BoolArray
     tiles: TileResiduals
+    color: ColorModel
     gain: float
     refinement: str
     calibrated: bool
@@ -126,6 +128,7 @@ def _attempt(
         saturated=saturated,
         moving=moving,
         tiles=tiles,
+        color=color,
         gain=gain,
         refinement=refinement,
         calibrated=calibration is not None,

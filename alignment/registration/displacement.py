@@ -37,6 +37,28 @@ def monomials(x: npt.ArrayLike, y: npt.ArrayLike, width: int, height: int, degre
 
 def evaluate_on_grid(coefficients: npt.NDArray[np.floating[Any]], width: int, height: int) -> npt.NDArray[np.float64]:
     """Evaluate a polynomial of `monomials` on every pixel, shape (height, width); separable, so it costs little."""
+    table = _coefficient_table(coefficients)
+    degree = len(table) - 1
+    u = (np.arange(width) - (width - 1) / 2) / (width / 2)
+    v = (np.arange(height) - (height - 1) / 2) / (width / 2)
+    values: npt.NDArray[np.float64] = np.polynomial.polynomial.polyvander(v, degree) @ (
+        table @ np.polynomial.polynomial.polyvander(u, degree).T
+    )
+    return values
+
+
+def evaluate_at(
+    coefficients: npt.NDArray[np.floating[Any]], positions: FloatArray, width: int, height: int
+) -> FloatArray:
+    """Evaluate a polynomial of `monomials` at `positions` (..., 2) as x, y, in single precision; shape (...)."""
+    table = _coefficient_table(coefficients).astype(np.float32)
+    u = (positions[..., 0] - np.float32((width - 1) / 2)) / np.float32(width / 2)
+    v = (positions[..., 1] - np.float32((height - 1) / 2)) / np.float32(width / 2)
+    return np.asarray(np.polynomial.polynomial.polyval2d(v, u, table), np.float32)
+
+
+def _coefficient_table(coefficients: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Coefficients by the power of the second coordinate (rows) and of the first (columns)."""
     degree = degree_of(len(coefficients))
     table = np.zeros((degree + 1, degree + 1))
     index = 0
@@ -44,12 +66,7 @@ def evaluate_on_grid(coefficients: npt.NDArray[np.floating[Any]], width: int, he
         for power in range(total + 1):
             table[power, total - power] = coefficients[index]
             index += 1
-    u = (np.arange(width) - (width - 1) / 2) / (width / 2)
-    v = (np.arange(height) - (height - 1) / 2) / (width / 2)
-    values: npt.NDArray[np.float64] = np.polynomial.polynomial.polyvander(v, degree) @ (
-        table @ np.polynomial.polynomial.polyvander(u, degree).T
-    )
-    return values
+    return table
 
 
 def degree_of(terms: int) -> int:
@@ -93,6 +110,11 @@ class PolynomialField:
         shift_px[0] += np.arange(self.width)
         shift_px[1] += np.arange(self.height)[:, None]
         return np.stack(shift_px, -1).astype(np.float32)
+
+    def positions_at(self, grid: FloatArray) -> FloatArray:
+        """Absolute (x, y) position in the blurred image of the points `grid` (..., 2) of the sharp one, float32."""
+        shift_px = [evaluate_at(self.coefficients[:, axis], grid, self.width, self.height) for axis in (0, 1)]
+        return np.asarray(grid + np.stack(shift_px, -1), np.float32)
 
     def plus(self, delta: npt.NDArray[np.float64]) -> "PolynomialField":
         """The field with `delta` (terms, 2), possibly of another degree, added to its coefficients."""

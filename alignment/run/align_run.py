@@ -1,5 +1,6 @@
 """A whole alignment run: plan it, calibrate every rig, align all pairs, fold them into one file, report."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -7,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from localblur.alignment.masks.run import add_masks
+from localblur.alignment.model.output import output_size
 from localblur.alignment.report.masks import show_masks
 from localblur.alignment.report.page import PAGE, ReportEntry, write_report
 from localblur.alignment.run.align_record import RunRecord
@@ -27,6 +29,8 @@ from localblur.datasets.pair import Verdict
 from localblur.datasets.storage.mask_confidence import MASK_CONFIDENCE
 from localblur.datasets.storage.schema import Compression, check_name
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader, assign_splits
+
+logger = logging.getLogger(__name__)
 
 _PAIRS_NAMED = 10
 
@@ -92,7 +96,8 @@ def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str
     Scenes keep their names; where several inputs have a scene of one name, the input's folder name goes in front.
 
     Raises:
-        LocalblurError: for unusable inputs, inputs of one folder name, names that cannot be stored, or a bad split.
+        LocalblurError: for unusable inputs, inputs of one folder name, names that cannot be stored, a size that
+            pairs cannot be brought to, or a bad split.
     """
     if settings.masks != "none":  # so that what is stored names the method that was used
         settings = settings.model_copy(update={"mask": settings.mask.model_copy(update={"method": settings.masks})})
@@ -103,6 +108,9 @@ def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str
         if name in opened:
             raise LocalblurError(f"two inputs are called {name}; rename one of the folders")
         opened[name] = source
+    if settings.size is not None:
+        for source in opened.values():
+            _check_size(source, settings.size)
     names = [scene for source in opened.values() for scene in source.scenes()]
     scenes = {
         (f"{name}-{scene}" if names.count(scene) > 1 else scene): (name, f"scenes/{scene}")
@@ -119,6 +127,19 @@ def make_plan(inputs: Sequence[Path], settings: AlignDatasetSettings, split: str
     if settings.store != "auto":
         storage = settings.store
     return Plan(opened, scenes, assign_splits(list(scenes), split, seed), storage, settings, split, seed)
+
+
+def _check_size(source: PairInput, size: str) -> None:
+    """Refuse a size that the first readable pair of an input cannot be brought to, before any work."""
+    for scene in source.scenes():
+        for pair in source.pairs(f"scenes/{scene}"):
+            try:
+                sharp = source.read(f"scenes/{scene}", pair).sharp.light
+            except LocalblurError as error:  # lost when its turn comes
+                logger.debug("%s", error)
+                continue
+            output_size(size, sharp.shape[1], sharp.shape[0])
+            return
 
 
 def run_plan(

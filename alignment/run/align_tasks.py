@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
+import cv2
 import numpy as np
+import numpy.typing as npt
+from pydantic import BeforeValidator, Field
 
 from localblur.alignment.judging.judge import JudgedPair, judge_pair
 from localblur.alignment.judging.quality import QualitySettings, measure_quality
@@ -24,6 +27,7 @@ from localblur.alignment.masks.blur_masks import MaskSettings, pair_result
 from localblur.alignment.masks.settings import MethodName
 from localblur.alignment.model.calibration import RigCalibration, StaticFit, calibrate, fit_static_pair
 from localblur.alignment.model.chromatic import ChromaticSamples, ChromaticShift, chromatic_samples, fit_chromatic
+from localblur.alignment.model.output import SIZE_PATTERN, output_pair, output_size
 from localblur.alignment.model.pair import align_pair
 from localblur.alignment.model.pipeline import AlignmentSettings, CapturedPair
 from localblur.alignment.registration.displacement import valid_box
@@ -53,11 +57,13 @@ class AlignDatasetSettings(Settings):
         encoding: how plain folders are coded; None takes srgb for 8-bit files.
         store: sRGB-coded 8 bit or linear 16 bit; auto is srgb8 from 8-bit input, else linear16.
         masks: how blur masks are made, or none; outranks the method in `mask`.
+        size: of what is stored, WIDTHxHEIGHT or a scale; None keeps the size of the capture.
     """
 
     encoding: Literal["srgb", "linear"] | None = None
     store: Literal["auto", "srgb8", "linear16"] = "auto"
     masks: MethodName | Literal["none"] = "pair"
+    size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE_PATTERN)] | None = None
     alignment: AlignmentSettings = AlignmentSettings()
     render: RenderSettings = RenderSettings()
     quality: QualitySettings = QualitySettings()
@@ -118,32 +124,42 @@ def run_align_task(task: AlignTask) -> AlignedPart:
     Side outputs come first, so a part means that all of them exist: a run is only continued with the same ones asked.
     """
     captured = task.source.read(task.group, task.pair)
+    height, width = captured.sharp.light.shape[:2]
+    size = output_size(task.settings.size, width, height)
     judged = judge_pair(captured, task.rig.calibration, task.settings.alignment, task.settings.quality)
-    pair = _stored_pair(task, captured, judged)
+    pair = _stored_pair(task, captured, judged, size)
     if task.report is not None:
         calibration = task.rig.calibration
         field = calibration.field if calibration else None
-        pictures = pair_pictures(captured, judged.aligned, pair.mask, task.rig.rendering, field)
+        mask = None if pair.mask is None else _on_full_grid(pair.mask, width, height)
+        pictures = pair_pictures(captured, judged.aligned, mask, task.rig.rendering, field)
         save_pictures(task.report, task.scene, task.pair, pictures)
     if task.displacement is not None:
         save_displacement(field_path(task.displacement, task.scene, task.pair), judged.aligned.positions)
     return AlignedPart(write_part(task.parts, pair, task.split), pair.info.verdict, pair.info.reasons)
 
 
-def _stored_pair(task: AlignTask, captured: CapturedPair, judged: JudgedPair) -> Pair:
-    aligned, verdict, reasons = judged.aligned, judged.verdict, judged.reasons
-    rendered = [task.rig.rendering.apply(light) for light in (aligned.blurred, aligned.sharp)]
+def _on_full_grid(mask: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """A mask as the report shows it: over pictures of the full size."""
+    if mask.shape == (height, width):
+        return mask
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _stored_pair(task: AlignTask, captured: CapturedPair, judged: JudgedPair, size: tuple[int, int]) -> Pair:
+    verdict, reasons = judged.verdict, judged.reasons
+    rendered = output_pair(captured, judged.aligned, task.rig.rendering, size)
     mask, quality = None, judged.quality
     if task.settings.masks == "pair":
-        coded = [srgb_encode(light) for light in rendered]
+        coded = [srgb_encode(light) for light in (rendered.blurred, rendered.sharp)]
         try:
-            result = pair_result(coded[0], coded[1], task.settings.mask, aligned.valid)
+            result = pair_result(coded[0], coded[1], task.settings.mask, rendered.valid)
             mask, quality = result.mask, with_confidence(quality, result.confidence)
         except LocalblurError as error:
             logger.debug("%s: no blur mask: %s", captured.label, error)
             if verdict is not Verdict.REJECT:
                 verdict, reasons = Verdict.REJECT, f"no blur mask could be made: {error}"
-    box = valid_box(aligned.valid)
+    box = valid_box(rendered.valid)
     return Pair(
         scene=task.scene,
         info=PairInfo(
@@ -155,8 +171,8 @@ def _stored_pair(task: AlignTask, captured: CapturedPair, judged: JudgedPair) ->
             verdict=verdict,
             reasons=reasons,
         ),
-        blurred=encode(rendered[0], task.storage),
-        sharp=encode(rendered[1], task.storage),
+        blurred=encode(rendered.blurred, task.storage),
+        sharp=encode(rendered.sharp, task.storage),
         mask=mask,
     )
 

@@ -18,7 +18,7 @@ from localblur.alignment.run import align_run
 from localblur.alignment.run.align_tasks import field_path, run_align_task, save_displacement
 from localblur.alignment.run.run_notes import bumped_note
 from localblur.datasets.images import read_image, write_image
-from localblur.datasets.pair import Verdict
+from localblur.datasets.pair import Verdict, binary_mask
 from localblur.datasets.storage.parts import parts_folder
 from localblur.datasets.store import PairsFile
 
@@ -82,6 +82,10 @@ def test_nothing_and_wrong_options_are_usage_errors(tmp_path: Path, small: Path)
         (["--render", "chart"], "has no calibration/chart"),
         (["--split", "train=0.5,val=0.1"], "sum"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--size", "half"], "size"),
+        (["--size", "0.5"], "leaves 88x64 of 176x128"),
+        (["--size", "352x256"], "would enlarge"),
+        (["--size", "150x128"], "would distort"),
     ],
 )
 def test_bad_settings_are_one_line_and_leave_no_output(
@@ -253,6 +257,38 @@ def test_folder_becomes_an_aligned_file_with_report_and_fields(captured: Path, t
     page = (report / "index.html").read_text("utf-8")
     assert "desk/00" in page
     assert "hall/00" in page
+
+
+def test_smaller_pairs_are_stored_and_the_size_is_part_of_the_run(
+    captured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, fields = tmp_path / "x.h5", tmp_path / "fields"
+    command = (captured, "-o", output, "--workers", 1, "--save-displacement", fields, "--report", tmp_path / "report")
+
+    def interrupted(task: Any) -> Any:
+        if task.pair == "00" and task.scene == "hall":
+            raise KeyboardInterrupt
+        return run_align_task(task)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(align_run, "run_align_task", interrupted)
+        assert run(*command, "--size", "0.5").exit_code != 0
+    assert "another settings.size ('0.5', now '213x160')" in run(*command, "--size", "213x160").stderr
+    assert "another settings.size ('0.5', now None)" in run(*command).stderr
+    result = run(*command, "--size", "0.5")
+    assert "continued: 1 pairs were finished already" in result.stdout, result.output
+    assert "2 accepted" in result.stdout
+    with PairsFile.open(output) as pairs:
+        assert pairs.header.settings["size"] == "0.5"
+        pair, info = pairs.read("hall", 0), pairs.info("hall")[0]
+    assert pair.mask is not None
+    assert pair.blurred.shape == pair.sharp.shape == (120, 160, 3)
+    assert pair.mask.shape == (120, 160)
+    y0, x0, y1, x1 = info.valid_box or (0, 0, 0, 0)
+    assert 0.6 * 120 * 160 < (y1 - y0) * (x1 - x0) < 120 * 160
+    assert np.load(fields / "hall_00.npy").shape == (240, 320, 2)
+    still = binary_mask(pair.mask)[y0:y1, x0:x1] == 0
+    assert np.abs(pair.blurred.astype(int) - pair.sharp)[y0:y1, x0:x1][still].mean() < 2
 
 
 def test_a_bumped_rig_is_said_with_its_pairs(rig: Any, tmp_path: Path) -> None:
