@@ -11,9 +11,9 @@ from localblur.common.errors import LocalblurError
 
 
 class Settings(BaseModel):
-    """Base of every settings model: immutable, and an unknown key is an error."""
+    """Base of every settings model: immutable; an unknown key, NaN and infinity are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 SettingsType = TypeVar("SettingsType", bound=Settings)

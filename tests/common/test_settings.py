@@ -25,6 +25,14 @@ def test_every_problem_is_named_in_one_line():
         assert part in message
 
 
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "nan", "1e999"])
+def test_a_number_that_is_not_finite_is_one_line_that_names_it(value):
+    with pytest.raises(LocalblurError, match=r"^Rig: optics\.blur_px: ") as caught:
+        load_settings(Rig, overrides=[f"optics.blur_px={value}"])
+    assert "finite" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("override", ["width", "=3", "optics..blur_px=3", ".=3"])
 def test_a_malformed_override_is_named(override):
     with pytest.raises(LocalblurError, match="--set needs"):
