@@ -12,8 +12,14 @@ import numpy as np
 from localblur.alignment.light.rendering import Rendering
 from localblur.alignment.model.pair import AlignedPair
 from localblur.alignment.model.pipeline import MIN_SIDE_PX, CapturedPair
-from localblur.alignment.registration.displacement import BoolArray, evaluate_at, valid_area
-from localblur.alignment.registration.reduction import Size, output_grid, reduced, support_px
+from localblur.alignment.registration.displacement import (
+    BoolArray,
+    PolynomialField,
+    evaluate_at,
+    evaluate_on_lines,
+    valid_area,
+)
+from localblur.alignment.registration.reduction import Size, output_lines, reduced, support_px
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import FloatArray
 
@@ -70,17 +76,18 @@ def output_pair(captured: CapturedPair, aligned: AlignedPair, rendering: Renderi
     height, width = aligned.sharp.shape[:2]
     if size == (width, height):
         return OutputPair(rendering.apply(aligned.blurred), rendering.apply(aligned.sharp), aligned.valid)
-    grid = output_grid((width, height), size)
-    positions = aligned.field.positions_at(grid)
+    lines = output_lines((width, height), size)
+    grid = PolynomialField.identity(width, height).positions_on(*lines)
+    positions = aligned.field.positions_on(*lines)
     sharp = rendering.apply(reduced(rendering.limit(aligned.sharp.copy()), grid, size))
-    blurred = rendering.apply(_reduced_blurred(captured, aligned, rendering, grid, positions))
+    blurred = rendering.apply(_reduced_blurred(captured, aligned, rendering, positions))
     margin_px = support_px((width, height), size)
     valid = valid_area(positions, width, height, margin_px) & valid_area(grid, width, height, margin_px)
     return OutputPair(blurred, sharp, valid)
 
 
 def _reduced_blurred(
-    captured: CapturedPair, aligned: AlignedPair, rendering: Rendering, grid: FloatArray, positions: FloatArray
+    captured: CapturedPair, aligned: AlignedPair, rendering: Rendering, positions: FloatArray
 ) -> FloatArray:
     """The blurred picture in the colours and brightness of the sharp one, on the output grid.
 
@@ -93,10 +100,11 @@ def _reduced_blurred(
     colored -= offset
     colored *= np.float32(aligned.gain)
     colored += offset
-    rows, columns = grid.shape[:2]
-    light = reduced(rendering.limit(colored), positions, (columns, rows))
-    ratio = evaluate_at(color.vignetting, grid, width, height) / evaluate_at(color.vignetting, positions, width, height)
+    size = positions.shape[1], positions.shape[0]
+    light = reduced(rendering.limit(colored), positions, size)
+    ratio = evaluate_on_lines(color.vignetting, *output_lines((width, height), size), width, height)
+    ratio /= evaluate_at(color.vignetting, positions, width, height)
     light -= offset
-    light *= ratio[..., None]
+    light *= ratio.astype(np.float32)[..., None]
     light += offset
     return light

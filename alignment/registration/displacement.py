@@ -37,10 +37,21 @@ def monomials(x: npt.ArrayLike, y: npt.ArrayLike, width: int, height: int, degre
 
 def evaluate_on_grid(coefficients: npt.NDArray[np.floating[Any]], width: int, height: int) -> npt.NDArray[np.float64]:
     """Evaluate a polynomial of `monomials` on every pixel, shape (height, width); separable, so it costs little."""
+    return evaluate_on_lines(coefficients, np.arange(width), np.arange(height), width, height)
+
+
+def evaluate_on_lines(
+    coefficients: npt.NDArray[np.floating[Any]],
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any],
+    width: int,
+    height: int,
+) -> npt.NDArray[np.float64]:
+    """Evaluate a polynomial of `monomials` where columns `x` (w) meet rows `y` (h), shape (h, w)."""
     table = _coefficient_table(coefficients)
     degree = len(table) - 1
-    u = (np.arange(width) - (width - 1) / 2) / (width / 2)
-    v = (np.arange(height) - (height - 1) / 2) / (width / 2)
+    u = (x - (width - 1) / 2) / (width / 2)
+    v = (y - (height - 1) / 2) / (width / 2)
     values: npt.NDArray[np.float64] = np.polynomial.polynomial.polyvander(v, degree) @ (
         table @ np.polynomial.polynomial.polyvander(u, degree).T
     )
@@ -106,15 +117,14 @@ class PolynomialField:
 
     def positions(self) -> FloatArray:
         """Absolute (x, y) position in the blurred image of every sharp pixel, float32, shape (height, width, 2)."""
-        shift_px = [evaluate_on_grid(self.coefficients[:, axis], self.width, self.height) for axis in (0, 1)]
-        shift_px[0] += np.arange(self.width)
-        shift_px[1] += np.arange(self.height)[:, None]
-        return np.stack(shift_px, -1).astype(np.float32)
+        return self.positions_on(np.arange(self.width), np.arange(self.height))
 
-    def positions_at(self, grid: FloatArray) -> FloatArray:
-        """Absolute (x, y) position in the blurred image of the points `grid` (..., 2) of the sharp one, float32."""
-        shift_px = [evaluate_at(self.coefficients[:, axis], grid, self.width, self.height) for axis in (0, 1)]
-        return np.asarray(grid + np.stack(shift_px, -1), np.float32)
+    def positions_on(self, x: npt.NDArray[Any], y: npt.NDArray[Any]) -> FloatArray:
+        """The same where columns `x` (w) meet rows `y` (h), which need be no whole pixels; shape (h, w, 2)."""
+        shift_px = [evaluate_on_lines(self.coefficients[:, axis], x, y, self.width, self.height) for axis in (0, 1)]
+        shift_px[0] += x
+        shift_px[1] += y[:, None]
+        return np.stack(shift_px, -1).astype(np.float32)
 
     def plus(self, delta: npt.NDArray[np.float64]) -> "PolynomialField":
         """The field with `delta` (terms, 2), possibly of another degree, added to its coefficients."""

@@ -20,10 +20,10 @@ Size = tuple[int, int]
 _LOBES = 3
 
 
-def output_grid(full: Size, size: Size) -> FloatArray:
-    """Where the pixels of a picture of `size` lie in one of `full` size: (x, y), float32, shape (height, width, 2)."""
-    x, y = (((np.arange(count) + 0.5) * whole / count - 0.5) for whole, count in zip(full, size, strict=True))
-    return np.stack(np.meshgrid(x.astype(np.float32), y.astype(np.float32)), -1)
+def output_lines(full: Size, size: Size) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Where the columns (w) and rows (h) of a picture of `size` lie in one of `full` size, in pixels of that."""
+    x, y = ((np.arange(count) + 0.5) * whole / count - 0.5 for whole, count in zip(full, size, strict=True))
+    return x, y
 
 
 def low_pass(full_px: int, size_px: int) -> npt.NDArray[np.float32]:
@@ -48,7 +48,7 @@ def support_px(full: Size, size: Size) -> int:
 def reduced(image: FloatArray, positions: FloatArray, size: Size) -> FloatArray:
     """Resample `image` (H, W, C), linear light, at `positions` (h, w, 2) for a picture of `size`.
 
-    Positions that differ from `output_grid` by a displacement whose scale is nearly one get the same low pass.
+    Positions that differ from `output_lines` by a displacement whose scale is nearly one get the same low pass.
     """
     height, width = image.shape[:2]
     kernels = (low_pass(width, size[0]), low_pass(height, size[1]))

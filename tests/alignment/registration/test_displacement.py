@@ -6,6 +6,7 @@ import pytest
 from localblur.alignment.registration.displacement import (
     PolynomialField,
     degree_of,
+    evaluate_at,
     evaluate_on_grid,
     monomials,
     term_count,
@@ -27,6 +28,16 @@ def test_grid_evaluation_equals_the_definition(rng: np.random.Generator) -> None
     x, y = np.meshgrid(np.arange(23), np.arange(17))
     np.testing.assert_allclose(
         evaluate_on_grid(coefficients, 23, 17), monomials(x, y, 23, 17, 3) @ coefficients, atol=1e-12
+    )
+
+
+def test_evaluation_at_any_places_equals_the_definition(rng: np.random.Generator) -> None:
+    coefficients = rng.normal(size=15)
+    places = rng.uniform(-3, 25, (40, 2)).astype(np.float32)
+    np.testing.assert_allclose(
+        evaluate_at(coefficients, places, 23, 17),
+        monomials(places[:, 0], places[:, 1], 23, 17, 4) @ coefficients,
+        atol=2e-5,
     )
 
 

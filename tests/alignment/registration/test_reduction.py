@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from localblur.alignment.registration.displacement import PolynomialField, valid_area
-from localblur.alignment.registration.reduction import low_pass, output_grid, reduced, support_px
+from localblur.alignment.registration.reduction import low_pass, output_lines, reduced, support_px
 
 SIZES = [((320, 240), (160, 120)), ((321, 243), (137, 104)), ((300, 200), (200, 133)), ((301, 201), (271, 181))]
 
@@ -28,11 +28,9 @@ def grid_of(width: int, height: int) -> npt.NDArray[Any]:
 
 @pytest.mark.parametrize(("full", "size"), SIZES)
 def test_pixel_centres_lie_at_integers_and_borders_on_borders(full: Any, size: Any) -> None:
-    grid = output_grid(full, size)
-    assert grid.shape == (size[1], size[0], 2)
-    for axis in (0, 1):
+    for axis, line in enumerate(output_lines(full, size)):
+        assert line.shape == (size[axis],)
         step = full[axis] / size[axis]
-        line = grid[0, :, 0] if axis == 0 else grid[:, 0, 1]
         np.testing.assert_allclose([line[0], line[-1]], [step / 2 - 0.5, full[axis] - 0.5 - step / 2], atol=1e-3)
 
 
@@ -58,9 +56,9 @@ def test_a_known_scene_seen_through_a_known_field(full: Any, size: Any) -> None:
     field = PolynomialField(rng.normal(0, [[0.5]] * 9 + [[0.2]], (10, 2)), width, height)
     whole = grid_of(width, height)
     image = scene(whole[..., 0], whole[..., 1], 5 / scale)
-    grid = output_grid(full, size)
+    grid = np.stack(np.meshgrid(*output_lines(full, size)), -1)
     exact = grid + field.displacement(grid[..., 0], grid[..., 1])
-    positions = field.positions_at(grid)
+    positions = field.positions_on(*output_lines(full, size))
     np.testing.assert_allclose(positions, exact, atol=2e-4)
     inside = valid_area(positions, width, height, support_px(full, size))
     assert inside.mean() > 0.7
@@ -75,13 +73,10 @@ def test_both_pictures_keep_the_same_detail(full: Any, size: Any) -> None:
     """White noise, moved by whole pixels plus what a rig moves: gradient energy must not tell which one was warped."""
     width, height = full
     noise = np.random.default_rng(4).uniform(0, 1, (height, width, 3)).astype(np.float32)
-    grid = output_grid(full, size)
-    still = reduced(noise, grid, size)
-    np.testing.assert_array_equal(
-        reduced(noise, PolynomialField.identity(width, height).positions_at(grid), size), still
-    )
+    lines = output_lines(full, size)
+    still = reduced(noise, PolynomialField.identity(width, height).positions_on(*lines), size)
     field = PolynomialField(np.array([[3.3, -2.7], [0.8, 0.6], [-0.6, 0.8]]), width, height)
-    positions = field.positions_at(grid)
+    positions = field.positions_on(*lines)
     both = valid_area(positions, width, height, support_px(full, size))[1:, 1:]
     energies = [
         ((np.diff(image, axis=0)[:, 1:] ** 2 + np.diff(image, axis=1)[1:] ** 2)[both]).mean()
