@@ -73,7 +73,7 @@ def test_the_sdk_is_imported_where_warnings_are_errors():
 
 
 def test_only_one_module_imports_the_sdk(root):
-    found = [path.name for path in Path(root, "acquisition").glob("*.py") if "from pypylon" in path.read_text("utf-8")]
+    found = [path.name for path in Path(root, "acquisition").rglob("*.py") if "from pypylon" in path.read_text("utf-8")]
     assert found == ["pylon_sdk.py"]
 
 
