@@ -23,8 +23,7 @@ from localblur.alignment.registration.reduction import Size, output_lines, reduc
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import FloatArray
 
-SIZE_PATTERN = r"^([0-9]{1,6}x[0-9]{1,6}|0?\.[0-9]+|1(\.0*)?)$"
-"""How a size is written: WIDTHxHEIGHT in pixels, or a scale up to 1."""
+_SIZE = re.compile(r"[0-9]{1,6}x[0-9]{1,6}|0?\.[0-9]+|1(\.0*)?")
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,23 @@ class OutputPair:
     valid: BoolArray
 
 
+def checked_size(wanted: object) -> str:
+    """A size as it is written: WIDTHxHEIGHT in pixels, or a scale up to 1; for the settings.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    text = str(wanted)
+    if _SIZE.fullmatch(text) is None:
+        raise ValueError("must be WIDTHxHEIGHT in pixels, as 1076x718, or a scale up to 1, as 0.5")
+    return text
+
+
 def output_size(wanted: str | None, width: int, height: int) -> Size:
     """Width and height of what is stored of a pair of `width` x `height`.
 
     Args:
-        wanted: as `SIZE_PATTERN`; None keeps the size.
+        wanted: as `checked_size` takes it; None keeps the size.
         width, height: as captured.
 
     Raises:
@@ -48,8 +59,6 @@ def output_size(wanted: str | None, width: int, height: int) -> Size:
     """
     if wanted is None:
         return width, height
-    if re.fullmatch(SIZE_PATTERN, wanted) is None:
-        raise LocalblurError(f"size must be WIDTHxHEIGHT in pixels or a scale up to 1, got {wanted!r}")
     if "x" in wanted:
         across, down = (int(side) for side in wanted.split("x"))
     else:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from localblur.alignment.judging.judge import JudgedPair, judge_pair
 from localblur.alignment.judging.quality import QualitySettings, measure_quality
@@ -27,7 +27,7 @@ from localblur.alignment.masks.blur_masks import MaskSettings, pair_result
 from localblur.alignment.masks.settings import MethodName
 from localblur.alignment.model.calibration import RigCalibration, StaticFit, calibrate, fit_static_pair
 from localblur.alignment.model.chromatic import ChromaticSamples, ChromaticShift, chromatic_samples, fit_chromatic
-from localblur.alignment.model.output import SIZE_PATTERN, output_pair, output_size
+from localblur.alignment.model.output import checked_size, output_pair, output_size
 from localblur.alignment.model.pair import align_pair
 from localblur.alignment.model.pipeline import AlignmentSettings, CapturedPair
 from localblur.alignment.registration.displacement import valid_box
@@ -63,7 +63,7 @@ class AlignDatasetSettings(Settings):
     encoding: Literal["srgb", "linear"] | None = None
     store: Literal["auto", "srgb8", "linear16"] = "auto"
     masks: MethodName | Literal["none"] = "pair"
-    size: Annotated[str, BeforeValidator(str), Field(pattern=SIZE_PATTERN)] | None = None
+    size: Annotated[str, BeforeValidator(checked_size)] | None = None
     alignment: AlignmentSettings = AlignmentSettings()
     render: RenderSettings = RenderSettings()
     quality: QualitySettings = QualitySettings()

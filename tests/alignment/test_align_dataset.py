@@ -82,7 +82,7 @@ def test_nothing_and_wrong_options_are_usage_errors(tmp_path: Path, small: Path)
         (["--render", "chart"], "has no calibration/chart"),
         (["--split", "train=0.5,val=0.1"], "sum"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
-        (["--size", "half"], "size"),
+        (["--size", "half"], "size: Value error, must be WIDTHxHEIGHT in pixels"),
         (["--size", "0.5"], "leaves 88x64 of 176x128"),
         (["--size", "352x256"], "would enlarge"),
         (["--size", "150x128"], "would distort"),

@@ -8,11 +8,17 @@ import pytest
 
 from localblur.alignment.light.radiometry import LinearImage
 from localblur.alignment.light.rendering import Rendering
-from localblur.alignment.model.output import output_pair, output_size
+from localblur.alignment.model.output import checked_size, output_pair, output_size
 from localblur.alignment.model.pair import AlignedPair, align_pair
 from localblur.alignment.model.pipeline import AlignmentSettings, CapturedPair
 from localblur.alignment.registration.displacement import PolynomialField
 from localblur.common.errors import LocalblurError
+
+
+@pytest.mark.parametrize("wanted", ["half", "160x", "x120", "1.5", "0", "-0.5", "160x120 ", "1e-1", "160X120", None])
+def test_what_is_no_size_is_refused_by_the_settings(wanted: object) -> None:
+    with pytest.raises(ValueError, match=r"must be WIDTHxHEIGHT in pixels, as 1076x718, or a scale"):
+        checked_size(wanted)
 
 
 @pytest.mark.parametrize(
@@ -22,12 +28,9 @@ from localblur.common.errors import LocalblurError
         ("321x244", "would enlarge"),
         ("0.2", "leaves 64x49 of 321x243; both sides need at least 96 px"),
         ("200x140", "would distort pairs of 321x243; 200x151 keeps"),
-        ("1.5", "must be WIDTHxHEIGHT"),
-        ("half", "must be WIDTHxHEIGHT"),
-        ("160x", "must be WIDTHxHEIGHT"),
     ],
 )
-def test_sizes_that_are_none_or_enlarge_or_distort_or_leave_too_little(wanted: str, message: str) -> None:
+def test_sizes_that_enlarge_or_distort_or_leave_too_little(wanted: str, message: str) -> None:
     with pytest.raises(LocalblurError, match=message) as caught:
         output_size(wanted, 321, 243)
     assert len(str(caught.value).splitlines()) == 1
