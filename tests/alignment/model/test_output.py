@@ -72,6 +72,14 @@ def test_static_pairs_stay_alike_in_colour_place_and_detail(
     assert energy(found.blurred, found.valid) / energy(found.sharp, found.valid) == pytest.approx(1, abs=0.01)
 
 
+def test_a_darker_shot_with_the_gain_for_it_gives_the_same(clean: tuple[CapturedPair, AlignedPair]) -> None:
+    captured, aligned = clean
+    darker = replace(captured, blurred=replace(captured.blurred, light=captured.blurred.light / np.float32(1.25)))
+    found = output_pair(darker, replace(aligned, gain=1.25 * aligned.gain), Rendering.none(), (160, 120))
+    expected = output_pair(captured, aligned, Rendering.none(), (160, 120))
+    np.testing.assert_allclose(found.blurred, expected.blurred, atol=1e-5)
+
+
 def test_the_size_of_the_capture_changes_nothing(clean: tuple[CapturedPair, AlignedPair]) -> None:
     captured, aligned = clean
     found = output_pair(captured, aligned, Rendering.none(), (320, 240))
