@@ -24,7 +24,7 @@ demo-short: $(INSTALLED)
 	$(BIN)/python examples/demo.py --output build/demo-short --short
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --durations 15
 
 typing: $(INSTALLED)
 	$(BIN)/python -c "import pathlib; root = pathlib.Path('build/typing/localblur'); root.mkdir(parents=True, exist_ok=True); [(root / name).symlink_to(pathlib.Path(name).resolve(), target_is_directory=True) for name in ('common', 'acquisition', 'alignment', 'datasets', 'training') if not (root / name).exists()]"
