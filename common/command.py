@@ -2,14 +2,16 @@
 
 import errno
 import logging
+import os
 import signal
 import sys
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -22,6 +24,22 @@ EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_LOSSES = 3
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
+"""128 + SIGPIPE: how a shell reports a program that wrote to a pipe nobody reads."""
+
+SYSTEM_WORDS = {
+    getattr(errno, "EDQUOT", errno.ENOSPC): "the disk quota is used up ({file}); free some space and run again",
+    errno.ENOSPC: "the disk is full ({file}); free some space and run again: what was finished is kept",
+    errno.EFBIG: (
+        "{file} would become larger than a file may be here; choose a disk that takes larger files (FAT: 4 GB),"
+        " or raise ulimit -f"
+    ),
+    errno.EROFS: "{file} is on a read-only file system; choose a place that can be written",
+    errno.EACCES: "{file}: permission denied; change its rights or those of its folder, or choose another place",
+    errno.EPERM: "{file}: the system does not permit it; change its rights, or choose another place",
+    errno.ENOENT: "{file} does not exist, or its folder does not (any more); check the path and run again",
+}
+"""What the system says of a file, with a remedy."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -29,7 +47,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 class Command(click.Command):
     """A click command whose failures are one line and a documented exit code; `--debug` shows tracebacks.
 
-    Exit codes: 0 done, 1 error, 2 usage, 3 finished with losses or rejects above the limit, 130 interrupted.
+    Exit codes: 0 done, 1 error, 2 usage, 3 finished with losses or rejects above the limit, 130 interrupted,
+    141 whoever read the output has left (`| head`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,6 +79,8 @@ class Command(click.Command):
             click.echo(f"{ctx.info_name}: interrupted; what was finished is kept", err=True)
             ctx.exit(EXIT_INTERRUPTED)
         except (LocalblurError, OSError, MemoryError) as error:
+            if isinstance(error, OSError) and _reader_left(error):
+                ctx.exit(EXIT_PIPE)
             if debug:
                 raise
             click.echo(f"{ctx.info_name}: error: {one_line(error)}", err=True)
@@ -73,11 +94,11 @@ class Group(click.Group):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of `error` as one line; a full disk and lack of memory are put in words."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return (
-            f"the disk is full ({error.filename or 'output'}); free some space and run again: what was finished is kept"
-        )
+    """The message of `error` as one line; what the system says of files, and lack of memory, are put in words."""
+    if isinstance(error, OSError) and error.errno in SYSTEM_WORDS:
+        words = SYSTEM_WORDS[error.errno]
+        if error.filename is not None or error.errno in (errno.ENOSPC, errno.EFBIG):
+            return words.format(file=error.filename or "output")
     if isinstance(error, MemoryError):
         return "not enough memory; use fewer --workers or smaller tiles"
     return " ".join(str(error).split()) or type(error).__name__
@@ -149,6 +170,28 @@ def _signal_main_thread(number: int) -> None:
         signal.raise_signal(number)
     else:  # directed at the main thread, it also ends a sleep or a wait there
         signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+
+def _reader_left(error: OSError) -> bool:
+    """Whether nobody reads the output any more; if so, what is left of it is thrown away instead of failing again."""
+    told = (errno.EPIPE, errno.EINVAL) if os.name == "nt" else (errno.EPIPE,)
+    if error.filename is not None or error.errno not in told:
+        return False
+    closed = [stream for stream in (sys.stdout, sys.stderr) if stream is not None and not _flushes(stream)]
+    for stream in closed:
+        with suppress(OSError, ValueError):  # a stream without a descriptor has nothing to be redirected
+            sink = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(sink, stream.fileno())
+            os.close(sink)
+    return bool(closed) or error.errno == errno.EPIPE
+
+
+def _flushes(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _remember_debug(ctx: click.Context, _option: click.Parameter, value: bool) -> None:

@@ -18,7 +18,7 @@ _SYNC_REFUSED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced to disk and renamed onto `path`.
 
-    On any exception the temporary file is removed and `path` keeps what it held.
+    On any exception the temporary file is removed and `path` keeps what it held; errors of the system name `path`.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
@@ -27,6 +27,10 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105 - Path.replace has the same effect; os.replace states atomicity
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ last line, which readers pass over and the next writer removes, or a PNG that no
 see the edits through `edits_overlay`; `edits_fold` puts them into the pairs file.
 """
 
+import errno
 import getpass
 import io
 import json
@@ -281,9 +282,16 @@ class EditsWriter:
 def lock_edits(path: Path) -> FolderLock:
     """Make the edits folder of the pairs file `path` and lock it; a second one is refused."""
     folder = edits_folder(path)
-    folder.mkdir(exist_ok=True)
     try:
+        folder.mkdir(exist_ok=True)
         return FolderLock(folder, "edited")
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise LocalblurError(
+            f"cannot keep edits in {folder}: {error.strerror}; look with view-dataset --read-only, or copy {path.name}"
+            " to where you may write"
+        ) from error
     except LocalblurError as error:
         raise LocalblurError(
             f"{path} is being edited by another process; close that view-dataset first, or look with --read-only"

@@ -16,6 +16,8 @@ from localblur.datasets.storage.names import PAIRS_SUFFIXES
 
 DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
 
+REFUSALS = (*DISK_FULL, errno.EROFS, errno.EACCES)
+
 # Readable by HDF5 1.8 (2008) and later; unlike the oldest layout it checksums its metadata and takes long attributes.
 LIBVER = ("v108", "v108")
 
@@ -45,14 +47,17 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Give a full disk its proper errno (HDF5 hides it in the text), so that commands put it in words."""
+    """Give what the system refuses its proper errno and name `path` (HDF5 hides both in the text), so that commands put
+    it in words."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        codes = [code for code in DISK_FULL if f"errno = {code}," in str(error)]
-        if codes or (isinstance(error, OSError) and error.errno in DISK_FULL):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        raise
+        stated = error.errno if isinstance(error, OSError) else None
+        hidden = [code for code in REFUSALS if f"errno = {code}," in str(error)]
+        code = stated if stated in REFUSALS else next(iter(hidden), None)
+        if code is None or (stated == code and isinstance(error, OSError) and error.filename is not None):
+            raise
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def open_for_reading(path: Path) -> Any:

@@ -1,4 +1,5 @@
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from localblur.common.command import (
     EXIT_LOSSES,
+    EXIT_PIPE,
     Command,
     Group,
     device_option,
@@ -46,6 +48,14 @@ def end(ctx, kind):
         raise LocalblurError("width is 3\n  but must be 4;\tresize it")
     if kind == "os":
         raise PermissionError(13, "Permission denied", "/root/a.h5")
+    if kind == "read-only":
+        raise OSError(30, "Read-only file system", "/mnt/a.h5")
+    if kind == "large":
+        raise OSError(27, "File too large", "a.h5")
+    if kind == "gone":
+        raise FileNotFoundError(2, "No such file or directory", "tree/b.png")
+    if kind == "device":
+        raise OSError(5, "Input/output error", "a.h5")
     if kind == "memory":
         raise MemoryError
     if kind == "bug":
@@ -64,7 +74,7 @@ def end(ctx, kind):
     ("kind", "code", "line"),
     [
         ("error", 1, "end: error: width is 3 but must be 4; resize it\n"),
-        ("os", 1, "end: error: [Errno 13] Permission denied: '/root/a.h5'\n"),
+        ("device", 1, "end: error: [Errno 5] Input/output error: 'a.h5'\n"),
         ("memory", 1, "end: error: not enough memory; use fewer --workers or smaller tiles\n"),
         ("interrupt", 130, "end: interrupted; what was finished is kept\n"),
         ("losses", 3, ""),
@@ -74,6 +84,50 @@ def end(ctx, kind):
 def test_failures_are_one_line_and_the_documented_code(kind, code, line):
     result = CliRunner().invoke(main, ["end", kind])
     assert (result.exit_code, result.stderr) == (code, line)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "remedy"),
+    [
+        ("os", "/root/a.h5", "change its rights or those of its folder, or choose another place"),
+        ("read-only", "/mnt/a.h5", "choose a place that can be written"),
+        ("large", "a.h5", "choose a disk that takes larger files"),
+        ("gone", "tree/b.png", "check the path and run again"),
+    ],
+)
+def test_what_the_system_says_of_a_file_becomes_the_file_and_a_remedy(kind, file, remedy):
+    result = CliRunner().invoke(main, ["end", kind])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"end: error: {file}")
+    assert remedy in result.stderr
+    assert "Errno" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+TALKER = """
+    import click
+    from localblur.common.command import Command
+
+    @click.command(cls=Command)
+    def main():
+        for number in range(200_000):
+            click.echo("a line of some length")
+
+    main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_ends_a_command_without_a_word(unbuffered):
+    command = [sys.executable, "-c", textwrap.dedent(TALKER)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    ) as process:
+        assert process.stdout.readline() == b"a line of some length\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == EXIT_PIPE
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

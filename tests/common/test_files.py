@@ -44,6 +44,13 @@ def test_success_replaces_the_file_and_keeps_the_suffix_for_writers_that_look_at
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_errors_of_the_system_name_the_file_and_not_the_temporary_one(tmp_path):
+    path = tmp_path / "gone" / "a.txt"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_text(path, "text")
+    assert caught.value.filename == str(path)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_kill_in_mid_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.txt"

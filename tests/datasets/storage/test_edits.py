@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 import signal
@@ -57,6 +58,18 @@ def complaint_about(path):
 
 
 # --- bad input ---
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_is_one_line_that_tells_of_read_only(path, monkeypatch, code):
+    def refused(folder, *_arguments, **_options):
+        raise OSError(code, os.strerror(code), str(folder))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(LocalblurError, match="look with view-dataset --read-only") as caught:
+        writer(path)
+    assert str(edits_folder(path)) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_edit_of_a_pair_that_does_not_exist_is_one_line(path):
