@@ -25,6 +25,7 @@ from localblur.datasets.films.synthesis_plan import Plan
 from localblur.datasets.films.synthesis_settings import SynthesisSettings
 from localblur.datasets.light.camera_response import CAMERA_RESPONSES
 from localblur.datasets.light.noise import parse_noise
+from localblur.datasets.light.realism import noise_override
 from localblur.datasets.storage.compression import COMPRESSIONS, Compression
 from localblur.datasets.storage.splits import DEFAULT_SPLIT
 
@@ -85,7 +86,9 @@ def _frame_range(_ctx: click.Context, _option: click.Parameter, value: str | Non
 )
 @click.option("--realism/--no-realism", default=None, help="Add what a camera adds [default: no-realism].")
 @click.option(
-    "--noise", metavar="PROFILE", help="Camera noise of --realism: FULL_WELL,READ_NOISE in electrons, or a file."
+    "--noise",
+    metavar="FULL_WELL,READ|FILE",
+    help="Noise of the camera in electrons, or a file with it; alone, or in --realism.",
 )
 @click.option("--split", help=f"Shares or file that assigns scenes to splits [default: {DEFAULT_SPLIT}].")
 @click.option("--mask/--no-mask", default=None, help="Make blur masks from frame differences [default: mask].")
@@ -139,7 +142,7 @@ def main(
       synthesize-gopro clips/*.mp4 -o gopro.h5 --frames 7..13 --interpolate 16 --preview
       synthesize-gopro slow.mp4 -o GOPRO --frame-rate 240 --exposure 40 --camera-response gamma2.2
     """
-    settings = load_settings(SynthesisSettings, config, [*overrides, *_flag_overrides(ctx)])
+    settings = _resolve(config, [*overrides, *_flag_overrides(ctx)], noise)
     with open_executor(min(workers, len(sources)), scheduler) as executor:
         if dry_run:
             _show_plan(preview_synthesis(sources, settings, executor))
@@ -170,13 +173,18 @@ def _flag_overrides(ctx: click.Context) -> list[str]:
         values["shortest"], values["longest"] = given["frames"]
     if "interpolate" in given:
         values["interpolation.frames"] = given["interpolate"]
-    if "noise" in given and not given.get("realism", True):
-        raise click.UsageError("--noise is what --realism adds: leave out one of --noise and --no-realism")
-    if "realism" in given or "noise" in given:
-        values["realism"] = {} if given.get("realism", True) else None
-    if "noise" in given:
-        values["realism.camera"] = parse_noise(given["noise"]).model_dump(mode="json")
+    if "realism" in given:
+        values["realism"] = {} if given["realism"] else None
     return [f"{name}={json.dumps(value)}" for name, value in values.items()]
+
+
+def _resolve(config: Path | None, overrides: list[str], noise: str | None) -> SynthesisSettings:
+    """The settings; a camera's noise alone switches all other stages of the camera off."""
+    settings = load_settings(SynthesisSettings, config, overrides)
+    if noise is None:
+        return settings
+    changed = noise_override(settings.realism, parse_noise(noise))
+    return load_settings(SynthesisSettings, config, [*overrides, f"realism={json.dumps(changed)}"])
 
 
 def _show_plan(plan: Plan) -> None:

@@ -19,6 +19,7 @@ from localblur.common.errors import LocalblurError
 from localblur.common.parallel import open_executor
 from localblur.common.settings import load_settings
 from localblur.datasets.light.noise import parse_noise
+from localblur.datasets.light.realism import noise_override
 from localblur.datasets.local.pairs import LocalSynthesisSettings
 from localblur.datasets.local.preview import write_preview
 from localblur.datasets.local.synthesis import LocalSynthesis, plan_local, synthesize_local
@@ -61,7 +62,11 @@ def _length(_ctx: click.Context, _option: click.Parameter, value: str | None) ->
 @click.option("--masks", type=click.Path(path_type=Path), help="Folder of their masks, with the same names.")
 @click.option("--grabcut/--no-grabcut", default=None, help="Find objects that have no mask [default: grabcut].")
 @click.option("--realism/--no-realism", default=None, help="Add what a camera adds [default: no-realism].")
-@click.option("--noise", metavar="FULL_WELL,READ|FILE", help="Noise of the camera in electrons, or a file with it.")
+@click.option(
+    "--noise",
+    metavar="FULL_WELL,READ|FILE",
+    help="Noise of the camera in electrons, or a file with it; alone, or in --realism.",
+)
 @click.option("--split", help=f"Shares or file that assigns scenes to splits [default: {DEFAULT_SPLIT}].")
 @click.option("--compression", type=click.Choice(COMPRESSIONS), default="gzip", show_default=True)
 @seed_option()
@@ -159,10 +164,7 @@ def _resolve(
     settings = load_settings(LocalSynthesisSettings, config, overrides)
     if noise is None:
         return settings
-    camera = parse_noise(noise).model_dump()
-    chain: dict[str, Any] = {"camera": camera, "noise": True}
-    if settings.realism is None:
-        chain |= {"saturation": False, "mosaic": False, "white_balance": False, "noise_spread": [1.0, 1.0]}
+    chain = noise_override(settings.realism, parse_noise(noise))
     return load_settings(LocalSynthesisSettings, config, [*overrides, f"realism={json.dumps(chain)}"])
 
 

@@ -16,7 +16,7 @@ from localblur.datasets.exchange.tree_terms import SYNTHESISED
 from localblur.datasets.images import write_image
 from localblur.datasets.light.camera_response import Frame
 from localblur.datasets.pair import Pair
-from localblur.datasets.storage.parts import first_difference
+from localblur.datasets.storage.parts import difference_in_words, first_difference
 
 SPLITS = ("train", "val", "test")
 ROLES = ("blur", "blur_gamma", "sharp", "mask")
@@ -68,7 +68,9 @@ def begin_tree(folder: Path, run: dict[str, Any], *, overwrite: bool) -> bool:
         if difference is None and not finished:
             return True
         if not overwrite:
-            what = f"an unfinished run with another {difference}" if difference else "a finished run"
+            what = (
+                f"an unfinished run with another {difference_in_words(difference)}" if difference else "a finished run"
+            )
             raise LocalblurError(f"{folder} holds {what}; choose another --output or pass --overwrite")
         _remove_pictures(folder)
     elif folder.is_dir() and any(folder.iterdir()):

@@ -12,7 +12,7 @@ from localblur.common.parallel import run_tasks
 from localblur.datasets.films.contact_sheet import write_sheet
 from localblur.datasets.films.scene_cuts import Survey, faults_of, survey_from_plain, survey_to_plain
 from localblur.datasets.films.synthesis_output import Output, PairsOutput, TreeOutput, count_stored
-from localblur.datasets.films.synthesis_plan import Plan, plan_synthesis, survey_videos
+from localblur.datasets.films.synthesis_plan import PLANNING_VERSION, Plan, plan_synthesis, survey_videos
 from localblur.datasets.films.synthesis_settings import SynthesisSettings
 from localblur.datasets.films.video_work import VideoTask, earlier_dropped, process_video
 from localblur.datasets.films.work_tally import STOP, TallyWatcher
@@ -20,6 +20,7 @@ from localblur.datasets.images import IMAGE_SUFFIXES
 from localblur.datasets.light.camera_response import camera_response
 from localblur.datasets.storage.compression import Compression
 from localblur.datasets.storage.names import PAIRS_SUFFIXES
+from localblur.datasets.storage.parts import PLANNING
 from localblur.datasets.store import StoreHeader, files_identity
 
 SURVEYS = "surveys.json"
@@ -129,7 +130,9 @@ def _output(
             raise LocalblurError(
                 "a tree like GOPRO_Large holds both versions, of light and of codes; leave out --coded"
             )
-        return TreeOutput(output, {"settings": described, "inputs": inputs}, overwrite=overwrite)
+        return TreeOutput(
+            output, {PLANNING: PLANNING_VERSION, "settings": described, "inputs": inputs}, overwrite=overwrite
+        )
     header = StoreHeader(
         encoding="srgb",
         bit_depth=8,
@@ -137,7 +140,9 @@ def _output(
         source=", ".join(source.name for source in sources),
         settings=described,
     )
-    return PairsOutput(output, header, {"inputs": inputs}, compression=compression, overwrite=overwrite)
+    return PairsOutput(
+        output, header, {PLANNING: PLANNING_VERSION, "inputs": inputs}, compression=compression, overwrite=overwrite
+    )
 
 
 def _surveys(

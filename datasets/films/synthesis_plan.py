@@ -24,6 +24,10 @@ from localblur.datasets.films.synthesis_settings import SynthesisSettings
 from localblur.datasets.films.video import frame_rate
 from localblur.datasets.storage.splits import assign_splits
 
+PLANNING_VERSION = 1
+"""To be raised when the same videos and settings give other windows or pictures: an unfinished run of an older version
+of the program is not continued then."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedVideo:

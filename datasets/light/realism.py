@@ -7,7 +7,7 @@ all of a locally blurred picture is smooth). Everything is linear light in [0, 1
 """
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -74,6 +74,17 @@ class RealismSettings(Settings):
                     "camera_matrix must be invertible and its rows sum to 1, or white would not stay white"
                 )
         return self
+
+
+def noise_override(realism: RealismSettings | None, noise: CameraNoise) -> dict[str, Any]:
+    """What the noise of a known camera changes in the settings, as plain values.
+
+    Other stages stay as they are in `realism`; without any, noise is the only one, and exactly that of the camera.
+    """
+    changed: dict[str, Any] = {"camera": noise.model_dump(mode="json"), "noise": True}
+    if realism is None:
+        changed |= {"saturation": False, "mosaic": False, "white_balance": False, "noise_spread": [1.0, 1.0]}
+    return changed
 
 
 @dataclass(frozen=True, kw_only=True)

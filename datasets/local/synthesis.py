@@ -18,8 +18,12 @@ from localblur.datasets.local.pairs import PLAN, LocalSynthesisSettings, LocalTa
 from localblur.datasets.local.scenes import Scene, list_pictures, make_scenes, usable_photographs
 from localblur.datasets.storage.compression import Compression
 from localblur.datasets.storage.names import PAIRS_SUFFIXES
+from localblur.datasets.storage.parts import PLANNING
 from localblur.datasets.store import PairsWriter, StoreHeader, assign_splits, files_identity
 
+PLANNING_VERSION = 1
+"""To be raised when the same photographs and settings give other pairs: an unfinished run of an older version of the
+program is not continued then."""
 TASKS_AHEAD = 8
 MOST_CUTOUTS = 500
 _BYTES_PER_PX = 7 * 1.6
@@ -122,7 +126,7 @@ def synthesize_local(
         _header(plan, settings),
         overwrite=overwrite,
         compression=compression,
-        identity={"inputs": inputs},
+        identity={PLANNING: PLANNING_VERSION, "inputs": inputs},
         threads=threads,
     )
     if writer.begins():

@@ -30,6 +30,9 @@ PART_VERSION = 1
 HEADER = "header.json"
 CALIBRATION = "calibration.npz"
 
+PLANNING = "planning"
+"""Key in the identity of a run: version of the program's part that decides which pairs are made, and of what."""
+
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -145,6 +148,12 @@ def remove_run(folder: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     if gone.exists():
         logger.warning("could not remove %s; it is no longer needed", gone)
+
+
+def difference_in_words(difference: str) -> str:
+    """A difference between two runs, see `first_difference`, to be put behind `another`."""
+    said = difference.removeprefix("run.")
+    return f"{PLANNING} (another version of the program began it)" if said.startswith(f"{PLANNING} ") else said
 
 
 def files_identity(root: Path, files: Iterable[Path]) -> str:

@@ -182,7 +182,7 @@ class PairsWriter:
         refuse_edited(self.path)
         if difference and any_finished and not self._overwrite:
             raise LocalblurError(
-                f"{self.parts} holds an unfinished run with another {difference.removeprefix('run.')};"
+                f"{self.parts} holds an unfinished run with another {parts_files.difference_in_words(difference)};"
                 " repeat that run as it was, or delete that folder or pass --overwrite to start afresh"
             )
         return None if difference else earlier

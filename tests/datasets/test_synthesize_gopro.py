@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import open_executor
-from localblur.datasets.films import synthesis_plan, video_work, work_tally
+from localblur.datasets.films import synthesis, synthesis_plan, video_work, work_tally
 from localblur.datasets.films.synthesis import preview_synthesis, synthesize
 from localblur.datasets.films.synthesis_output import TreeOutput
 from localblur.datasets.films.synthesis_settings import SynthesisSettings
@@ -248,6 +248,9 @@ def test_an_interrupted_tree_continues(tmp_path, clip, monkeypatch):
     monkeypatch.setattr(video_work, "write_tree_pair", lambda *arguments: again.append(write(*arguments)))
     with pytest.raises(LocalblurError, match="unfinished run with another"):
         synthesize([clip], tmp_path / "tree", SynthesisSettings(shortest=7, longest=7))
+    with monkeypatch.context() as newer, pytest.raises(LocalblurError, match="another version of the program began it"):
+        newer.setattr(synthesis, "PLANNING_VERSION", synthesis.PLANNING_VERSION + 1)
+        synthesize([clip], tmp_path / "tree", settings)
     done = synthesize([clip], tmp_path / "tree", settings)
     assert (done.pairs, len(again)) == (7, 4)
 
@@ -334,7 +337,7 @@ def test_workers_make_the_same_pictures_bit_for_bit(tmp_path, write_video, movin
 def test_realism_is_noise_on_the_blurred_picture_and_recorded(tmp_path, write_video, moving_frames):
     clip = write_video(tmp_path / "clip.mkv", moving_frames(1) * 7)
     assert run(clip, "-o", tmp_path / "clean.h5", "--frames", "7").exit_code == 0
-    assert run(clip, "-o", tmp_path / "noisy.h5", "--frames", "7", "--noise", "500,5").exit_code == 0
+    assert run(clip, "-o", tmp_path / "noisy.h5", "--frames", "7", "--realism", "--noise", "500,5").exit_code == 0
     with PairsFile(tmp_path / "clean.h5") as clean, PairsFile(tmp_path / "noisy.h5") as noisy:
         before, after = clean.read("clip", 0), noisy.read("clip", 0)
         assert noisy.header.settings["realism"]["camera"] == {"full_well_e": 500.0, "read_noise_e": 5.0}
@@ -359,10 +362,21 @@ def test_realism_of_a_settings_file_can_be_switched_off(tmp_path, write_video, m
         assert stored is None or stored["mosaic"] is False
 
 
-def test_noise_of_a_camera_that_is_switched_off_is_refused(tmp_path, clip):
-    result = run(clip, "-o", tmp_path / "x.h5", "--no-realism", "--noise", "900,2")
-    assert result.exit_code == 2
-    assert "--no-realism" in result.stderr
+@pytest.mark.parametrize("flags", [(), ("--no-realism",)])
+def test_noise_alone_switches_the_other_stages_off(tmp_path, write_video, moving_frames, flags):
+    clip = write_video(tmp_path / "clip.mkv", moving_frames(1) * 7)
+    output = tmp_path / "x.h5"
+    assert run(clip, "-o", output, "--frames", "7", "--noise", "500,5", *flags).exit_code == 0
+    with PairsFile(output) as pairs:
+        realism, pair = pairs.header.settings["realism"], pairs.read("clip", 0)
+    assert realism["camera"] == {"full_well_e": 500.0, "read_noise_e": 5.0}
+    assert not (realism["mosaic"] or realism["white_balance"] or realism["saturation"])
+    assert pair.info.quality["full_well_e"] == 500
+    light = srgb_decode(pair.sharp / 255)
+    noise = srgb_decode(pair.blurred / 255) - light
+    middle = (light > 0.02) & (light < 0.8)
+    expected = np.sqrt((light / 500 + (5 / 500) ** 2)[middle].mean())
+    assert noise[middle].std() == pytest.approx(expected, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -443,6 +457,11 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(tmp_path, clip, m
     assert result.exit_code == 1
     assert "the disk is full" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "x.h5").exists()
+    with monkeypatch.context() as newer:
+        newer.setattr(synthesis, "PLANNING_VERSION", synthesis.PLANNING_VERSION + 1)
+        refused = run(clip, "-o", tmp_path / "x.h5", "--frames", "5")
+    assert refused.exit_code == 1
+    assert "another planning (another version of the program began it)" in refused.stderr
     monkeypatch.setattr(video_work, "write_part", write)
     assert run(clip, "-o", tmp_path / "x.h5", "--frames", "5").exit_code == 0
     with PairsFile(tmp_path / "x.h5") as pairs:

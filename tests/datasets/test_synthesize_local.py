@@ -156,6 +156,11 @@ def test_a_full_disk_is_one_line_and_the_run_continues_later(
     stopped = call(*arguments, tmp_path / "x.h5")
     assert stopped.exit_code == 1 and "the disk is full" in stopped.output
     assert not (tmp_path / "x.h5").exists()
+    with monkeypatch.context() as newer:
+        newer.setattr(local_synthesis, "PLANNING_VERSION", local_synthesis.PLANNING_VERSION + 1)
+        refused = call(*arguments, tmp_path / "x.h5")
+    assert refused.exit_code == 1 and "another version of the program began it" in refused.output
+    assert len(refused.output.splitlines()) == 1 and len(made) == 4
     continued = call(*arguments, tmp_path / "x.h5")
     assert continued.exit_code == 0 and sorted(made) == [0, 1, 2, 3, 3, 4, 5]
     assert_same(contents(tmp_path / "x.h5"), contents(tmp_path / "whole.h5"))

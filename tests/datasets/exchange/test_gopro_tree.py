@@ -33,7 +33,7 @@ def test_the_same_run_continues_until_it_is_finished(tmp_path):
     folder = tmp_path / "tree"
     begin_tree(folder, {"seed": 1}, overwrite=False)
     begin_tree(folder, {"seed": 1}, overwrite=False)
-    with pytest.raises(LocalblurError, match="unfinished run with another run.seed"):
+    with pytest.raises(LocalblurError, match="unfinished run with another seed"):
         begin_tree(folder, {"seed": 2}, overwrite=False)
     finish_tree(folder)
     with pytest.raises(LocalblurError, match="a finished run"):
