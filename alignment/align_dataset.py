@@ -106,7 +106,7 @@ def main(
     """
     flags = {"masks": masks, "encoding": encoding, "store": store, "size": size, "render.method": render}
     given = [f"{name}={value}" for name, value in flags.items() if value is not None]
-    settings = load_settings(AlignDatasetSettings, config, [*given, *overrides])
+    settings = load_settings(AlignDatasetSettings, config, [*overrides, *given])
     plan = make_plan(inputs, settings, split, seed)
     if dry_run:
         _describe(plan, output)
