@@ -12,9 +12,7 @@ from localblur.alignment.registration.displacement import BoolArray
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import Settings
 from localblur.datasets.images import FloatArray, to_linear
-
-BAYER_ORIGINS = {"RGGB": (0, 0), "GRBG": (0, 1), "GBRG": (1, 0), "BGGR": (1, 1)}
-"""Row and column of the first red pixel of each pattern."""
+from localblur.datasets.light.bayer import directed_green, red_origin, spread
 
 _SQRT_OFFSET = 0.002
 _FOOTPRINT = np.ones((5, 5), np.uint8)
@@ -111,10 +109,10 @@ def demosaic(mosaic: FloatArray, bayer: str, clipped: BoolArray | None = None) -
     for site, mean in zip((sites[0], sites[2]), (means[0], means[2]), strict=True):
         balance[site] = np.clip(means[1] / mean, 0.1, 10)
     root = np.sqrt(np.maximum(mosaic * balance, 0) + np.float32(_SQRT_OFFSET))
-    green = np.where(sites[1], root, _directed_green(root))
+    green = np.where(sites[1], root, directed_green(root))
     planes = []
     for site, mean, channel in zip(sites, means, range(3), strict=True):
-        coded = green if channel == 1 else green + _spread(np.where(site, root - green, 0))
+        coded = green if channel == 1 else green + spread(np.where(site, root - green, np.float32(0)))
         light = (np.maximum(coded, 0) ** 2 - _SQRT_OFFSET) / np.clip(means[1] / mean, 0.1, 10)
         planes.append(np.where(site, mosaic, light))
     return np.stack(planes, -1).astype(np.float32)
@@ -122,33 +120,8 @@ def demosaic(mosaic: FloatArray, bayer: str, clipped: BoolArray | None = None) -
 
 def _sites(shape: tuple[int, ...], bayer: str) -> tuple[BoolArray, BoolArray, BoolArray]:
     """Where the red, green and blue pixels are."""
-    if bayer not in BAYER_ORIGINS:
-        raise LocalblurError(f"unknown Bayer pattern {bayer!r}; known: {', '.join(BAYER_ORIGINS)}")
-    row, column = BAYER_ORIGINS[bayer]
+    row, column = red_origin(bayer)
     red, blue = np.zeros(shape, bool), np.zeros(shape, bool)
     red[row::2, column::2] = True
     blue[1 - row :: 2, 1 - column :: 2] = True
     return red, ~(red | blue), blue
-
-
-def _directed_green(root: FloatArray) -> FloatArray:
-    """Green at red and blue pixels: along rows and columns, the direction of less change counting more."""
-    horizontal, across = _filter(root, [[0.5, 0, 0.5]]), _filter(root, [[-1, 0, 2, 0, -1]])
-    vertical, down = _filter(root, [[0.5], [0], [0.5]]), _filter(root, [[-1], [0], [2], [0], [-1]])
-    change_x = cv2.blur(np.abs(_filter(root, [[1, 0, -1]])) + np.abs(across), (3, 3)) + 1e-4
-    change_y = cv2.blur(np.abs(_filter(root, [[1], [0], [-1]])) + np.abs(down), (3, 3)) + 1e-4
-    weight_x, weight_y = 1 / change_x**2, 1 / change_y**2
-    mixed = weight_x * (horizontal + 0.25 * across) + weight_y * (vertical + 0.25 * down)
-    return np.asarray(mixed / (weight_x + weight_y), np.float32)
-
-
-def _spread(difference: FloatArray) -> FloatArray:
-    """Bilinear interpolation of values known at every second pixel of every second row (0 elsewhere)."""
-    return _filter(difference.astype(np.float32), [[0.25, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 0.25]])
-
-
-def _filter(image: FloatArray, kernel: list[list[float]]) -> FloatArray:
-    # reflecting without repeating the border pixel keeps the phase of the pattern
-    return np.asarray(
-        cv2.filter2D(image, -1, np.array(kernel, np.float32), borderType=cv2.BORDER_REFLECT_101), np.float32
-    )

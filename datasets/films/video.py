@@ -62,8 +62,8 @@ def frame_rate(source: Path) -> float:
     """Frames per second as the container states it, NaN if it does not (or for a folder of pictures)."""
     if source.is_dir():
         return float("nan")
-    with _open(source) as container:
-        rate = _video_stream(container, source).average_rate
+    with open_video(source) as container:
+        rate = _standard_stream(container, source).average_rate
         return float(rate) if rate else float("nan")
 
 
@@ -91,8 +91,8 @@ def _decoded(source: Path, convert: Callable[[Any, Any], Converted]) -> Iterator
     if not source.is_file():
         raise LocalblurError(f"{source} does not exist; give a video file or a folder of frames")
     reformatter = VideoReformatter()  # one for all frames: each holds megabytes of tables
-    with _open(source) as container:
-        stream = _video_stream(container, source)
+    with open_video(source) as container:
+        stream = _standard_stream(container, source)
         stream.thread_type = "AUTO"
         frames, count = container.decode(stream), 0
         while True:
@@ -111,7 +111,12 @@ def _decoded(source: Path, convert: Callable[[Any, Any], Converted]) -> Iterator
             count += 1
 
 
-def _open(source: Path) -> Any:
+def open_video(source: Path) -> Any:
+    """Open a video file; PyAV's container, a context manager.
+
+    Raises:
+        LocalblurError: if it is no video that can be read.
+    """
     try:
         return av.open(str(source))
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -120,14 +125,24 @@ def _open(source: Path) -> Any:
         ) from error
 
 
-def _video_stream(container: Any, source: Path) -> Any:
+def video_stream(container: Any, source: Path) -> Any:
+    """The first video stream that is not a cover picture.
+
+    Raises:
+        LocalblurError: if there is none that can be decoded.
+    """
     for stream in container.streams.video:
         if not stream.disposition & stream.disposition.attached_pic and stream.codec_context is not None:
-            transfer = HDR_TRANSFERS.get(int(stream.codec_context.color_trc))
-            if transfer is not None:
-                raise LocalblurError(f"{source} is HDR video ({transfer}); convert it to SDR (BT.709) first")
             return stream
     raise LocalblurError(f"{source} has no video stream (or none that can be decoded)")
+
+
+def _standard_stream(container: Any, source: Path) -> Any:
+    stream = video_stream(container, source)
+    transfer = HDR_TRANSFERS.get(int(stream.codec_context.color_trc))
+    if transfer is not None:
+        raise LocalblurError(f"{source} is HDR video ({transfer}); convert it to SDR (BT.709) first")
+    return stream
 
 
 def _pictures(folder: Path) -> list[Path]:

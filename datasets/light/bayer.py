@@ -22,7 +22,7 @@ def mosaic(image: FloatArray, bayer: str) -> FloatArray:
     Raises:
         LocalblurError: if the pattern is not a key of `BAYER_ORIGINS`.
     """
-    row, column = _origin(bayer)
+    row, column = red_origin(bayer)
     plane = np.ascontiguousarray(image[..., 1])
     plane[row::2, column::2] = image[row::2, column::2, 0]
     plane[1 - row :: 2, 1 - column :: 2] = image[1 - row :: 2, 1 - column :: 2, 2]
@@ -41,18 +41,18 @@ def demosaic_edges(plane: FloatArray, bayer: str) -> FloatArray:
 
     Reference: Hamilton and Adams, US patent 5,629,734 (1997, expired).
     """
-    row, column = _origin(bayer)
+    row, column = red_origin(bayer)
     red = (slice(row, None, 2), slice(column, None, 2))
     blue = (slice(1 - row, None, 2), slice(1 - column, None, 2))
     root = np.sqrt(np.maximum(plane, 0) + _ROOT_OFFSET)
     green = root.copy()
-    directed = _directed_green(root)
+    directed = directed_green(root)
     green[red], green[blue] = directed[red], directed[blue]
     planes = []
     for sites in (red, blue):
         difference = np.zeros_like(root)
         difference[sites] = root[sites] - green[sites]
-        colour = _light(green + _filter(difference, _SPREAD))
+        colour = _light(green + spread(difference))
         colour[sites] = plane[sites]
         planes.append(colour)
     middle = plane.copy()
@@ -60,7 +60,12 @@ def demosaic_edges(plane: FloatArray, bayer: str) -> FloatArray:
     return np.asarray(cv2.merge([planes[0], middle, planes[1]]), np.float32)
 
 
-def _origin(bayer: str) -> tuple[int, int]:
+def red_origin(bayer: str) -> tuple[int, int]:
+    """Row and column of the first red pixel.
+
+    Raises:
+        LocalblurError: if the pattern is not a key of `BAYER_ORIGINS`.
+    """
     if bayer not in BAYER_ORIGINS:
         raise LocalblurError(f"unknown Bayer pattern {bayer!r}; known: {', '.join(BAYER_ORIGINS)}")
     return BAYER_ORIGINS[bayer]
@@ -71,8 +76,13 @@ def _light(root: FloatArray) -> FloatArray:
     return light
 
 
-def _directed_green(root: FloatArray) -> FloatArray:
-    """Green from both directions, the one of less change counting more."""
+def spread(difference: FloatArray) -> FloatArray:
+    """Bilinear interpolation, (H, W), of values known at every second pixel of every second row (0 elsewhere)."""
+    return _filter(difference, _SPREAD)
+
+
+def directed_green(root: FloatArray) -> FloatArray:
+    """Green, (H, W), at red and blue pixels: along rows and columns, the direction of less change counting more."""
     estimates, weights = [], []
     for turned in (False, True):
         mean, across, slope = (_filter(root, np.transpose(k) if turned else k) for k in (_MEAN, _ACROSS, _SLOPE))
@@ -84,4 +94,5 @@ def _directed_green(root: FloatArray) -> FloatArray:
 
 
 def _filter(plane: FloatArray, kernel: FloatArray) -> FloatArray:
+    # reflecting without repeating the border pixel keeps the phase of the pattern
     return np.asarray(cv2.filter2D(plane, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101), np.float32)

@@ -12,6 +12,7 @@ from av.video.reformatter import Colorspace
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path
+from localblur.datasets.films.video import open_video, video_stream
 
 Frame = npt.NDArray[np.uint8]
 
@@ -31,7 +32,7 @@ def frame_count(source: Path) -> int:
         LocalblurError: if it is no video.
     """
     with _opened(source) as container:
-        stream = _video(container, source)
+        stream = video_stream(container, source)
         stated: int = stream.frames
         rate, length = stream.average_rate, container.duration
         return stated or (int(length / av.time_base * rate) if rate and length else 0)
@@ -55,7 +56,7 @@ def restore_video(source: Path, target: Path, restore: Callable[[Frame], Frame],
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with _opened(source) as container, atomic_path(target) as temporary:
-        stream = _video(container, source)
+        stream = video_stream(container, source)
         stream.thread_type = "AUTO"
         with av.open(str(temporary), "w") as output:
             count = _Copy(container, stream, output).run(source, restore, tell)
@@ -131,19 +132,7 @@ def _sounds(container: Any, output: Any) -> list[Any]:
 def _opened(source: Path) -> Any:
     if not source.is_file():
         raise LocalblurError(f"no such video: {source}")
-    try:
-        return av.open(str(source))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise LocalblurError(
-            f"cannot open {source} as a video: it is damaged, incomplete or of an unknown format"
-        ) from error
-
-
-def _video(container: Any, source: Path) -> Any:
-    for stream in container.streams.video:
-        if not stream.disposition & stream.disposition.attached_pic and stream.codec_context is not None:
-            return stream
-    raise LocalblurError(f"{source} has no video stream (or none that can be decoded)")
+    return open_video(source)
 
 
 def _colorspace(frame: Any) -> Any:

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from localblur.alignment.light.radiometry import BAYER_ORIGINS, RadiometrySettings, demosaic, linear_image, raw_image
+from localblur.alignment.light.radiometry import RadiometrySettings, demosaic, linear_image, raw_image
 from localblur.common.errors import LocalblurError
+from localblur.datasets.light.bayer import BAYER_ORIGINS
 
 SETTINGS = RadiometrySettings()
 
