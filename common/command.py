@@ -42,6 +42,7 @@ SYSTEM_WORDS = {
 """What the system says of a file, with a remedy."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Number = TypeVar("Number", int, float)
 
 
 class Command(click.Command):
@@ -102,6 +103,12 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory; use fewer --workers or smaller tiles"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def parse_range(value: str, number: Callable[[str], Number]) -> tuple[Number, Number]:
+    """`20` or `3..40` as the smallest and the largest; a `ValueError` of `number` where it is neither."""
+    first, dots, last = value.partition("..")
+    return number(first), number(last if dots else first)
 
 
 def output_option(help_text: str, *, required: bool = True) -> Callable[[Decorated], Decorated]:

@@ -13,6 +13,7 @@ from localblur.common.command import (
     Command,
     output_option,
     overwrite_option,
+    parse_range,
     seed_option,
     settings_options,
     workers_options,
@@ -50,9 +51,8 @@ def _frame_range(_ctx: click.Context, _option: click.Parameter, value: str | Non
     """`11` or `7..13` as the smallest and the largest number of frames."""
     if value is None:
         return None
-    first, dots, last = value.partition("..")
     try:
-        return int(first), int(last if dots else first)
+        return parse_range(value, int)
     except ValueError:
         raise click.BadParameter(f"{value!r} is neither a number of frames like 11 nor a range like 7..13") from None
 

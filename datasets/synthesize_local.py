@@ -11,6 +11,7 @@ from localblur.common.command import (
     Command,
     output_option,
     overwrite_option,
+    parse_range,
     seed_option,
     settings_options,
     workers_options,
@@ -44,9 +45,8 @@ def _length(_ctx: click.Context, _option: click.Parameter, value: str | None) ->
     """`20` or `3..40` as the smallest and the largest length."""
     if value is None:
         return None
-    first, dots, last = value.partition("..")
     try:
-        return float(first), float(last if dots else first)
+        return parse_range(value, float)
     except ValueError:
         raise click.BadParameter(f"{value!r} is neither a length in px like 20 nor a range like 3..40") from None
 

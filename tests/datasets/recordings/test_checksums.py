@@ -8,9 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+from camera_records import camera_record
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.recording import CameraRecord, Frame, Recording, RecordingManifest, RecordingWriter, verify
+from localblur.datasets.recording import Frame, Recording, RecordingManifest, RecordingWriter, verify
 from localblur.datasets.recordings.checksums import check_checksums, read_checksums, write_checksums
 
 GROUP = "scenes/street"
@@ -20,22 +21,7 @@ ALWAYS_READ = 3
 
 
 def manifest():
-    cameras = {}
-    for role in "BS":
-        cameras[f"camera_{role}"] = CameraRecord(
-            role=role,
-            model="test",
-            serial=role,
-            pixel_format="BayerRG12",
-            bit_depth=12,
-            bayer="RGGB",
-            width=SHAPE[1],
-            height=SHAPE[0],
-            black_level=64,
-            white_level=4095,
-            exposure_ms=2,
-        )
-    return RecordingManifest(**cameras)
+    return RecordingManifest(**{f"camera_{role}": camera_record(role, SHAPE) for role in "BS"})
 
 
 def commit(journal, **options):

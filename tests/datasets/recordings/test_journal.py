@@ -8,10 +8,11 @@ import threading
 
 import numpy as np
 import pytest
+from camera_records import camera_record
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.recording import Recording, RecordingManifest, RecordingWriter, recover, verify
-from localblur.datasets.recordings.journal import CameraRecord, Frame, FrameStore, JournalWriter, read_journal
+from localblur.datasets.recordings.journal import Frame, FrameStore, JournalWriter, read_journal
 from localblur.datasets.recordings.sharpness import focus_measure
 
 GROUP = "scenes/street"
@@ -29,19 +30,7 @@ OLD_LINES = """\
 
 
 def camera(role):
-    return CameraRecord(
-        role=role,
-        model="test",
-        serial=role,
-        pixel_format="BayerRG12",
-        bit_depth=12,
-        bayer="RGGB",
-        width=SHAPE[1],
-        height=SHAPE[0],
-        black_level=64,
-        white_level=4095,
-        exposure_ms=2,
-    )
+    return camera_record(role, SHAPE)
 
 
 def pixels(role, code):

@@ -12,36 +12,29 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from edited_file import SIZE, make_mask, write_file, writer
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.pair import Verdict
 from localblur.datasets.pairs_file import main
 from localblur.datasets.patches import PatchDataset
 from localblur.datasets.storage.check import find_damage
-from localblur.datasets.storage.edits import EditsWriter, check_user, default_user, edits_folder, edits_path, read_edits
+from localblur.datasets.storage.edits import check_user, default_user, edits_folder, edits_path, read_edits
 from localblur.datasets.storage.edits_fold import fold_edits
 from localblur.datasets.storage.edits_overlay import split_note, with_note
 from localblur.datasets.storage.schema import crc32
 from localblur.datasets.store import MasksWriter, PairsFile, blur_cells
 from localblur.training.running.data import fingerprint
 
-SIZE = (70, 90)
-
 
 @pytest.fixture
 def path(tmp_path, make_pair, make_file):
-    members = [make_pair(name=f"{n}", masked=n == 1, reasons="too dark" if n == 1 else "", size=SIZE) for n in range(3)]
-    return make_file(tmp_path / "a.h5", {"train": members, "test": [make_pair("s2", masked=False, size=SIZE)]})
+    return write_file(tmp_path, make_pair, make_file)
 
 
 @pytest.fixture
 def mask(rng):
-    return rng.integers(0, 256, SIZE, dtype=np.uint8)
-
-
-def writer(path, user="kim"):
-    with PairsFile(path, edits=False) as pairs:
-        return EditsWriter(path, pairs.identity, user, pairs.folded_edits)
+    return make_mask(rng)
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no endless file here")
