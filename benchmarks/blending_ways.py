@@ -11,7 +11,7 @@ import numpy as np
 from measure import Measured, PeakMemory
 
 from localblur.datasets.films.blending import Exposure
-from localblur.datasets.films.video import read_frames
+from localblur.datasets.films.video import Frame, read_frames
 from localblur.datasets.images import from_unit, srgb_encode
 from localblur.datasets.light.camera_response import CAMERA_RESPONSES
 from localblur.datasets.scenes.textures import TextureSource
@@ -44,13 +44,13 @@ def decode(path: Path) -> int:
 
 def decode_to_rgb(path: Path) -> int:
     """Decoding and conversion to RGB."""
-    return sum(1 for _ in read_frames(path))
+    return sum(1 for _ in _frames(path))
 
 
 def ours(path: Path) -> int:
     """Averaged in linear light, from the file to the coded picture."""
     made, exposure = 0, Exposure(RESPONSE)
-    for frame in read_frames(path):
+    for frame in _frames(path):
         exposure.add(frame)
         if exposure.count == FRAMES:
             made += exposure.blurred().shape[0] > 0
@@ -61,7 +61,7 @@ def ours(path: Path) -> int:
 def whole_frames(path: Path) -> int:
     """As `ours`, with whole-frame `cv2.LUT` and `cv2.add`."""
     made, count, total = 0, 0, None
-    for frame in read_frames(path):
+    for frame in _frames(path):
         linear = cv2.LUT(frame, RESPONSE.to_linear)
         total = linear if total is None else cv2.add(total, linear)
         count += 1
@@ -70,6 +70,10 @@ def whole_frames(path: Path) -> int:
             made += cv2.convertScaleAbs(cv2.pow(mean, 1 / 2.2), alpha=255).shape[0] > 0
             count, total = 0, None
     return made
+
+
+def _frames(path: Path) -> Iterator[Frame]:
+    return (frame for frame in read_frames(path) if frame is not None)
 
 
 def tmix_rgb(path: Path) -> int:

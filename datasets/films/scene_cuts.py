@@ -4,7 +4,7 @@ A picture averaged across any of these shows something that no exposure would.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.films.video import glance_at_frames
+from localblur.datasets.films.damaged_video import STRETCHES_TOLD, describe_damage
+from localblur.datasets.films.video import glance_at_frames, picture_names
 
 Repeated = Literal["break", "drop"]
 """What is done at a repeated frame: windows end there, or it is left out and the frames around it are joined."""
@@ -58,6 +59,7 @@ class Survey:
         shots: in order; together they cover every readable frame.
         times: (N,) of the frames: seconds in a video, numbers of pictures in a folder; NaN where unknown.
         left_out: indices in the source of repeated frames that are left out.
+        damaged: indices in the source of frames that cannot be used; damage: what they are, in words.
         repeated, missing: how many frames were repeated, and how often frames are missing or the frame rate changes.
         problem: why reading stopped early, or None.
     """
@@ -65,6 +67,8 @@ class Survey:
     shots: list[Shot]
     times: list[float] = field(default_factory=list)
     left_out: list[int] = field(default_factory=list)
+    damaged: list[int] = field(default_factory=list)
+    damage: str = ""
     repeated: int = 0
     missing: int = 0
     problem: str | None = None
@@ -75,13 +79,23 @@ class Survey:
         return self.shots[-1].stop if self.shots else 0
 
     @property
+    def skipped(self) -> set[int]:
+        """Indices in the source of the frames that are not counted."""
+        return {*self.left_out, *self.damaged}
+
+    def numbers_in_source(self) -> list[int]:
+        """Index in the source of every frame that is counted."""
+        skipped = self.skipped
+        return [number for number in range(self.frame_count + len(skipped)) if number not in skipped]
+
+    @property
     def longest_run(self) -> int:
         """Frames of the longest stretch without a cut or a break."""
         return max((stop - start for shot in self.shots for start, stop in shot.runs), default=0)
 
 
 def survey(source: Path, repeated: Repeated = "break") -> Survey:
-    """Read a video once and find its shots; damage in the middle ends the survey and is told in `problem`.
+    """Read a video once and find its shots. Damaged frames are left out; an early end is told in `problem`.
 
     Raises:
         LocalblurError: if not a single frame can be read.
@@ -89,21 +103,56 @@ def survey(source: Path, repeated: Repeated = "break") -> Survey:
     sizes: list[tuple[int, int]] = []
     changes: list[tuple[float, float]] = []
     times: list[float] = []
+    damaged: list[int] = []
+    stretches: list[int] = []
     previous: npt.NDArray[np.float32] | None = None
     tick, problem = 0.0, None
     try:
-        for glance in glance_at_frames(source):
+        for number, glance in enumerate(glance_at_frames(source)):
+            if glance is None:
+                damaged.append(number)
+                continue
             changes.append(change_between(previous, glance.thumbnail) if previous is not None else (0.0, 0.0))
             sizes.append(glance.size)
             times.append(glance.time)
+            stretches.append(len(damaged))
             previous, tick = glance.thumbnail, glance.tick
     except LocalblurError as error:
         if not sizes:
             raise
         problem = str(error)
     if not sizes:
-        raise LocalblurError(f"{source} holds no frames")
-    return judge_frames(np.array(changes), np.array(times), sizes, tick, repeated, problem)
+        none = f"none of the {len(damaged)} frames of {source} can be decoded; they are damaged"
+        raise LocalblurError(none if damaged else f"{source} holds no frames")
+    found = judge_frames(np.array(changes), np.array(times), sizes, tick, repeated, stretches)
+    return replace(
+        found,
+        left_out=_beside(found.left_out, damaged),
+        damaged=damaged,
+        damage=_damage_of(source, damaged, np.array(times)),
+        problem=problem,
+    )
+
+
+def _beside(counted: Sequence[int], damaged: Sequence[int]) -> list[int]:
+    """Indices in the source of frames counted without the damaged ones."""
+    places = []
+    for index in counted:
+        number = index
+        for other in damaged:
+            if other > number:
+                break
+            number += 1
+        places.append(number)
+    return places
+
+
+def _damage_of(source: Path, damaged: Sequence[int], times: npt.NDArray[np.float64]) -> str:
+    if not source.is_dir() or not damaged:
+        return describe_damage(damaged, times)
+    names = picture_names(source, damaged)
+    more = f" and {len(names) - STRETCHES_TOLD} more" if len(names) > STRETCHES_TOLD else ""
+    return f"cannot read {', '.join(names[:STRETCHES_TOLD])}{more}"
 
 
 def judge_frames(
@@ -112,9 +161,9 @@ def judge_frames(
     sizes: Sequence[tuple[int, int]],
     tick: float,
     repeated: Repeated,
-    problem: str | None = None,
+    stretches: Sequence[int] | None = None,
 ) -> Survey:
-    """The survey of frames.
+    """The survey of good frames, as if there were no others.
 
     Args:
         changes: (N, 2) of every frame to the one before, see `change_between`.
@@ -122,19 +171,23 @@ def judge_frames(
         sizes: (H, W) of every frame.
         tick: the finest step of `times`.
         repeated: what is done at repeated frames.
-        problem: handed on.
+        stretches: (N,) a number that changes where damaged frames lie between two; None: nowhere.
     """
     twice = find_repeated(changes[:, 0])
     intervals = np.diff(times, prepend=times[:1])
+    undamaged = np.zeros(len(sizes), int) if stretches is None else np.array(stretches)
     left_out: list[int] = []
     if repeated == "drop" and twice:
         left_out = twice
-        changes, times, intervals = (np.delete(array, twice, axis=0) for array in (changes, times, intervals))
+        changes, times, intervals, undamaged = (
+            np.delete(array, twice, axis=0) for array in (changes, times, intervals, undamaged)
+        )
         sizes = [size for index, size in enumerate(sizes) if index not in set(twice)]
     resized = [index for index in range(1, len(sizes)) if sizes[index] != sizes[index - 1]]
     cuts = sorted({*find_cuts(changes[:, 1]), *resized})
-    gaps = find_gaps(intervals, tick)
-    breaks = {*gaps, *(() if left_out else twice)} - set(cuts)
+    after_damage = (np.flatnonzero(np.diff(undamaged)) + 1).tolist()
+    gaps = [index for index in find_gaps(intervals, tick) if index not in after_damage]
+    breaks = {*gaps, *after_damage, *(() if left_out else twice)} - set(cuts)
     edges = [0, *cuts, len(sizes)]
     shots = [
         Shot(
@@ -146,14 +199,7 @@ def judge_frames(
         )
         for start, stop in zip(edges[:-1], edges[1:], strict=True)
     ]
-    return Survey(
-        shots=shots,
-        times=times.tolist(),
-        left_out=left_out,
-        repeated=len(twice),
-        missing=len(gaps),
-        problem=problem,
-    )
+    return Survey(shots=shots, times=times.tolist(), left_out=left_out, repeated=len(twice), missing=len(gaps))
 
 
 def change_between(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]) -> tuple[float, float]:

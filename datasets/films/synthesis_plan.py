@@ -24,7 +24,7 @@ from localblur.datasets.films.synthesis_settings import SynthesisSettings
 from localblur.datasets.films.video import frame_rate
 from localblur.datasets.storage.splits import assign_splits
 
-PLANNING_VERSION = 1
+PLANNING_VERSION = 2
 """To be raised when the same videos and settings give other windows or pictures: an unfinished run of an older version
 of the program is not continued then."""
 
@@ -110,6 +110,7 @@ def plan_synthesis(
         if isinstance(found, LocalblurError):
             problems.append(str(found))
             continue
+        problems += [f"{source}: {found.damage}"] if found.damage else []
         problems += [f"{found.problem}; what comes before is used"] if found.problem else []
         try:
             videos.append(_plan_apart(source, title, found, fixed, settings, taken))

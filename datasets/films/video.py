@@ -1,7 +1,7 @@
 """Frames of videos and of folders of pictures, with their times."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from av.video.reformatter import Colorspace, VideoReformatter
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.films.damaged_video import DECODING_ERRORS, decode_frames
 from localblur.datasets.images import IMAGE_SUFFIXES, read_image
 from localblur.datasets.storage.reader import natural_key
 
@@ -45,16 +46,17 @@ class Glance:
     tick: float
 
 
-def read_frames(source: Path) -> Iterator[Frame]:
+def read_frames(source: Path) -> Iterator[Frame | None]:
     """Yield the frames of a video, or of a folder of pictures in natural order of their names.
 
     Frames are (H, W, 3) uint8 RGB as a player would show them: rotation flags are applied, 16-bit pictures reduced.
+    A damaged frame, see `decode_frames`, and a picture that cannot be read are None.
 
     Raises:
-        LocalblurError: if `source` cannot be read; also in the middle, when the rest of a video is damaged.
+        LocalblurError: if `source` cannot be read; also at the end, when more should follow.
     """
     if source.is_dir():
-        return (_eight_bit(read_image(path)) for path in _pictures(source))
+        return (None if image is None else _eight_bit(image) for _, image in _read_pictures(source))
     return _decoded(source, _to_rgb)
 
 
@@ -67,15 +69,24 @@ def frame_rate(source: Path) -> float:
         return float(rate) if rate else float("nan")
 
 
-def glance_at_frames(source: Path) -> Iterator[Glance]:
-    """Yield every frame at a glance; cheaper than the frames themselves.
+def picture_names(folder: Path, numbers: Sequence[int]) -> list[str]:
+    """Names of the pictures with these numbers in the order of `read_frames`."""
+    names = [path.name for path in _pictures(folder)]
+    return [names[number] for number in numbers]
+
+
+def glance_at_frames(source: Path) -> Iterator[Glance | None]:
+    """Yield every frame at a glance, None for a damaged one; cheaper than the frames themselves.
 
     Raises:
         LocalblurError: as `read_frames`.
     """
     if source.is_dir():
-        for path in _pictures(source):
-            image = _eight_bit(read_image(path))
+        for path, picture in _read_pictures(source):
+            if picture is None:
+                yield None
+                continue
+            image = _eight_bit(picture)
             number = re.search(r"(\d+)\D*$", path.stem)
             yield Glance(
                 thumbnail=np.asarray(cv2.resize(image, THUMBNAIL_PX, interpolation=cv2.INTER_AREA), np.float32),
@@ -87,28 +98,20 @@ def glance_at_frames(source: Path) -> Iterator[Glance]:
         yield from _decoded(source, _glance)
 
 
-def _decoded(source: Path, convert: Callable[[Any, Any], Converted]) -> Iterator[Converted]:
+def _decoded(source: Path, convert: Callable[[Any, Any], Converted]) -> Iterator[Converted | None]:
     if not source.is_file():
         raise LocalblurError(f"{source} does not exist; give a video file or a folder of frames")
     reformatter = VideoReformatter()  # one for all frames: each holds megabytes of tables
     with open_video(source) as container:
         stream = _standard_stream(container, source)
         stream.thread_type = "AUTO"
-        frames, count = container.decode(stream), 0
-        while True:
+        for count, frame in enumerate(decode_frames(container, stream, source)):
             try:
-                frame = next(frames, None)
-                if frame is None:
-                    return
-                if frame.is_corrupt:
-                    raise ValueError("a frame is corrupt")
-                converted = convert(frame, reformatter)
-            except (av.FFmpegError, OSError, ValueError) as error:
-                raise LocalblurError(
-                    f"{source} is truncated or damaged after frame {count}: {' '.join(str(error).split())}"
-                ) from error
+                converted = None if frame is None else convert(frame, reformatter)
+            except DECODING_ERRORS as error:
+                why = " ".join(str(error).split())
+                raise LocalblurError(f"frame {count} of {source} cannot be converted to RGB: {why}") from error
             yield converted
-            count += 1
 
 
 def open_video(source: Path) -> Any:
@@ -150,6 +153,14 @@ def _pictures(folder: Path) -> list[Path]:
     if not found:
         raise LocalblurError(f"{folder} holds no pictures; give a video file or a folder of frames")
     return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def _read_pictures(folder: Path) -> Iterator[tuple[Path, npt.NDArray[Any] | None]]:
+    for path in _pictures(folder):
+        try:
+            yield path, read_image(path)
+        except LocalblurError:
+            yield path, None
 
 
 def _to_rgb(frame: Any, reformatter: Any) -> Frame:

@@ -101,12 +101,15 @@ def blend_video(
 
 
 def _kept_frames(video: PlannedVideo) -> Iterator[tuple[int, Frame]]:
-    left_out = set(video.found.left_out)
+    skipped = video.found.skipped
     index = 0
     for number, frame in enumerate(read_frames(video.source)):
-        if number not in left_out:
-            yield index, frame
-            index += 1
+        if number in skipped:
+            continue
+        if frame is None:
+            raise LocalblurError(f"{video.source}: frame {number} can be read no more; was it changed meanwhile?")
+        yield index, frame
+        index += 1
 
 
 def _moments(

@@ -506,19 +506,6 @@ def test_videos_that_an_interrupted_run_finished_are_not_read_again(tmp_path, wr
     assert (done.pairs, len(done.dropped)) == (2, 2)
 
 
-def test_a_damaged_source_is_used_up_to_the_damage_and_told(tmp_path, moving_frames):
-    for index, frame in enumerate(moving_frames(17)):
-        write_image(tmp_path / "frames" / f"{index:02d}.png", frame)
-    damaged = tmp_path / "frames" / "12.png"
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    result = run(tmp_path / "frames", "-o", tmp_path / "x.h5", "--frames", "5")
-    assert result.exit_code == 3
-    assert "12.png" in result.stderr
-    assert "what comes before is used" in result.stderr
-    with PairsFile(tmp_path / "x.h5") as pairs:
-        assert pairs.scenes[0].count == 2
-
-
 def test_missing_frames_are_noted(tmp_path, moving_frames):
     for index, frame in enumerate(moving_frames(17)):
         if index != 8:

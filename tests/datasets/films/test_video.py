@@ -59,18 +59,8 @@ def test_a_truncated_video_keeps_its_readable_frames(tmp_path, write_video, movi
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     found = survey(path)
     assert 5 < found.frame_count < 20
-    assert found.problem is None or "truncated or damaged after frame" in found.problem
-
-
-def test_a_damaged_frame_ends_the_video_with_a_message(tmp_path, write_video, moving_frames):
-    path = write_video(tmp_path / "clip.mkv", moving_frames(20))
-    content = bytearray(path.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 5000] = bytes(5000)
-    path.write_bytes(content)
-    found = survey(path)
-    assert found.frame_count < 20
-    assert found.problem is None or "\n" not in found.problem
+    assert "clip.mkv is truncated" in found.problem
+    assert "\n" not in found.problem
 
 
 def test_an_index_that_was_never_written_is_refused(tmp_path, write_video, moving_frames):
@@ -80,15 +70,17 @@ def test_an_index_that_was_never_written_is_refused(tmp_path, write_video, movin
         survey(path)
 
 
-def test_a_folder_without_pictures_or_with_a_corrupt_one_is_refused(tmp_path):
+def test_a_folder_without_a_picture_that_can_be_read_is_refused(tmp_path):
     with pytest.raises(LocalblurError, match="holds no pictures"):
         list(read_frames(tmp_path))
     write_image(tmp_path / "1.png", np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "2.png").write_bytes((tmp_path / "1.png").read_bytes()[:40])
-    with pytest.raises(LocalblurError, match=r"2\.png") as caught:
-        list(read_frames(tmp_path))
+    assert [frame is None for frame in read_frames(tmp_path)] == [False, True]
+    assert survey(tmp_path).damage == "cannot read 2.png"
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(LocalblurError, match=r"none of the 1 frames of .* can be decoded") as caught:
+        survey(tmp_path)
     one_line(caught)
-    assert "2.png" in str(survey(tmp_path).problem)
 
 
 def test_hdr_video_is_refused_because_no_curve_of_8_bits_describes_it(tmp_path, moving_frames):
