@@ -13,7 +13,7 @@ from localblur.training.inference.deblur_run import Way, deblur_all, make_engine
 from localblur.training.inference.engine import Precision
 from localblur.training.inference.restore import Tile
 from localblur.training.inference.skipping import SkipSettings
-from localblur.training.options import parse_tile
+from localblur.training.options import network_option, parse_tile
 
 __all__ = ["main", "refuse_file_as_folder"]
 
@@ -23,8 +23,10 @@ __all__ = ["main", "refuse_file_as_folder"]
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
-    help="Model folder, run folder of train-lbag (its best model), or an ONNX file. Default: the model in the box.",
+    help="Model folder, run folder of train-lbag (its best model), a published file of weights (with --network), or an"
+    " ONNX file. Default: the model in the box.",
 )
+@network_option
 @output_option("Folder for the restored pictures; names, size, depth, alpha, EXIF and colour profile are kept.")
 @click.option("--dense", is_flag=True, help="Restore every pixel, not only what a first look finds blurred.")
 @click.option("--gate-output", "gates", type=click.Path(path_type=Path), help="Folder for NAME.png: white is blurred.")
@@ -50,6 +52,7 @@ __all__ = ["main", "refuse_file_as_folder"]
 def main(
     inputs: tuple[Path, ...],
     model: Path | None,
+    network: str | None,
     output: Path,
     dense: bool,
     gates: Path | None,
@@ -75,13 +78,20 @@ def main(
       deblur photo.jpg -o restored
       deblur holiday/ clip.mp4 --model run -o restored --compare --gate-output gates
       find . -name '*.tif' | deblur - -o restored --memory 4
+      deblur photo.jpg --model MIMO-UNetPlus.pkl --network mimo-unet-plus -o restored
     """
     chosen = [found for path in inputs for found in (listed_paths(sys.stdin) if path == STDIN else [path])]
     if not chosen:
         raise LocalblurError("standard input lists no pictures; give one path a line")
     jobs = plan_jobs(chosen, output, gates=gates, compare=compare, overwrite=overwrite)
     engine, name = make_engine(
-        model, runtime=runtime, precision=precision, device=device, compiled=compiled, ensemble=ensemble
+        model,
+        network=network,
+        runtime=runtime,
+        precision=precision,
+        device=device,
+        compiled=compiled,
+        ensemble=ensemble,
     )
     if gates is not None and not engine.gated:
         raise LocalblurError(f"{name} has no gate; leave out --gate-output")

@@ -52,6 +52,7 @@ from localblur.training.runtime import fastest_precision, resolve_device
     "networks",
     multiple=True,
     type=click.Choice(list(NETWORKS)),
+    metavar="NAME",
     help="Network of a published file; once for all of them, or once for each in their order.",
 )
 @click.option(

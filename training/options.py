@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from localblur.common.command import device_option
+from localblur.training.networks.table import NETWORKS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -17,6 +18,15 @@ def parse_tile(_ctx: click.Context, _option: click.Parameter, value: str) -> int
     if not value.isdecimal() or int(value) < 1:
         raise click.BadParameter(f"{value!r} is not a number of pixels, auto or none")
     return int(value)
+
+
+network_option = click.option(
+    "--network",
+    type=click.Choice(list(NETWORKS)),
+    metavar="NAME",
+    help=f"Network of a file of weights as its authors published it ({', '.join(NETWORKS)}); folders know their own.",
+)
+"""`--network`: what a published file is of."""
 
 
 def inference_options(function: Decorated) -> Decorated:

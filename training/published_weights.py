@@ -43,13 +43,15 @@ def open_model(path: Path, network: str | None = None) -> tuple[RestorationNetwo
     """
     if path.is_file():
         if network is None:
-            raise LocalblurError(f"{path} does not say which network it is of; name one of {', '.join(NETWORKS)}")
+            raise LocalblurError(
+                f"{path} does not say which network it is of; name it with --network: {', '.join(NETWORKS)}"
+            )
         module = load_published(network, path)
         options = network_entry(network).resolve().model_dump(mode="json")
         return module, ModelCard(network=network, options=options, parameters=parameter_count(module))
     module, card = load_model(path)
     if network not in (None, card.network):
-        raise LocalblurError(f"{path} holds a model of {card.network}, not of {network}; leave the name out")
+        raise LocalblurError(f"{path} holds a model of {card.network}, not of {network}; leave out --network")
     return module, card
 
 

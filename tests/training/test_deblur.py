@@ -335,3 +335,22 @@ def test_real_frames_show_no_seam_and_no_colour_shift(shared, model, tmp_path):
     tiled, whole = (read_image(tmp_path / tile / path.name).astype(int) for tile in ("400", "none"))
     assert np.abs(tiled - whole).max() <= 1
     assert np.abs((tiled - whole).mean(axis=(0, 1))).max() < 0.01
+
+
+def test_published_weights_need_the_name_of_their_network_and_restore_as_the_folder_does(photo, tmp_path):
+    torch.manual_seed(0)
+    module = NETWORKS["tiny"]().eval()
+    file = tmp_path / "tiny.pth"
+    torch.save({"params": {f"module.{name}": value for name, value in module.state_dict().items()}}, file)
+    out = tmp_path / "out"
+    assert "name it with --network: lbag," in one_error(deblur(photo, "--model", file, "-o", out))
+    assert "another network" in one_error(deblur(photo, "--model", file, "--network", "mimo-unet", "-o", out))
+    assert "give that with --model" in one_error(deblur(photo, "--network", "tiny", "-o", out))
+    result = deblur(photo, "--model", file, "--network", "tiny", "-o", out)
+    assert result.exit_code == 0, result.output
+    save_model(tmp_path / "folder", "tiny", {}, module, {}, {}, "none")
+    assert deblur(photo, "--model", tmp_path / "folder", "-o", tmp_path / "same").exit_code == 0
+    np.testing.assert_array_equal(read_image(out / photo.name), read_image(tmp_path / "same" / photo.name))
+    assert "leave out --network" in one_error(
+        deblur(photo, "--model", tmp_path / "folder", "--network", "lbag", "-o", tmp_path / "none")
+    )

@@ -58,6 +58,14 @@ def test_files_that_are_no_exported_models_are_one_line(tmp_path, exported):
         OnnxEngine(tmp_path / "foreign.onnx", CPU)
 
 
+def test_published_weights_without_the_name_of_their_network_are_refused(tmp_path, network):
+    torch.save(network.state_dict(), tmp_path / "small.pth")
+    result = CliRunner().invoke(export_model, [str(tmp_path / "small.pth"), "-o", str(tmp_path / "small.onnx")])
+    assert result.exit_code == 1
+    assert "name it with --network" in result.stderr
+    assert not (tmp_path / "small.onnx").exists()
+
+
 def test_an_existing_file_and_another_suffix_are_refused(exported):
     for target, message in ((exported, "exists already"), (exported.with_suffix(".bin"), "must end in .onnx")):
         result = CliRunner().invoke(export_model, [str(exported.parent / "model"), "-o", str(target)])

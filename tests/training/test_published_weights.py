@@ -176,7 +176,7 @@ def test_a_model_opens_from_a_folder_or_from_a_named_file(tmp_path):
         assert same(module, network.state_dict())
         assert not module.training
         assert (card.network, card.parameters) == ("tiny", 244_856)
-    with pytest.raises(LocalblurError, match="does not say which network it is of; name one of lbag,"):
+    with pytest.raises(LocalblurError, match="does not say which network it is of; name it with --network: lbag,"):
         open_model(path)
     with pytest.raises(LocalblurError, match="holds a model of tiny, not of lbag"):
         open_model(tmp_path / "model", "lbag")

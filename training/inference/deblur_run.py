@@ -12,7 +12,6 @@ from localblur.common.command import one_line
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress
 from localblur.datasets.images import as_rgb, write_image
-from localblur.training.checkpoint import load_model
 from localblur.training.inference.deblur_jobs import Job
 from localblur.training.inference.engine import Engine, Precision, SelfEnsemble, TorchEngine, prepare
 from localblur.training.inference.model_in_the_box import model_in_the_box
@@ -23,6 +22,7 @@ from localblur.training.inference.restoration_video import Frame, frame_count, r
 from localblur.training.inference.restore import Pixels, Tile, choose_tiling, restore_pixels, window_deviation
 from localblur.training.inference.selective import restore_blurred
 from localblur.training.inference.skipping import SkipSettings
+from localblur.training.published_weights import open_model
 from localblur.training.runtime import resolve_device
 
 GAP_PX = 8
@@ -54,6 +54,7 @@ class Done:
 def make_engine(
     model: Path | None,
     *,
+    network: str | None = None,
     runtime: Literal["torch", "onnx"] = "torch",
     precision: Precision = "auto",
     device: str = "auto",
@@ -63,11 +64,14 @@ def make_engine(
     """The engine for a model, and the network's name.
 
     Args:
-        model: model folder, run folder, or an ONNX file; None for the model in the box.
+        model: model folder, run folder, a published file of weights, or an ONNX file; None for the model in the box.
+        network: name in `NETWORKS` of a published file's network, see `open_model`.
 
     Raises:
         LocalblurError: if the model cannot be used, or not in this way.
     """
+    if network is not None and (model is None or runtime == "onnx"):
+        raise LocalblurError("--network names the network of a published file of weights; give that with --model")
     place = resolve_device(device)
     engine: Engine
     if runtime == "onnx":
@@ -80,7 +84,7 @@ def make_engine(
     else:
         if model is not None and model.suffix.lower() == ".onnx":
             raise LocalblurError(f"{model} is an ONNX file; pass --runtime onnx")
-        module, card = load_model(model or model_in_the_box())
+        module, card = open_model(model or model_in_the_box(), network)
         prepare(module, place)
         if precision == "int8":
             module = quantize(module, calibration_pictures())

@@ -5,7 +5,8 @@ from pathlib import Path
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import WEIGHTS_NAME
 
-FOLDER = Path(__file__).parent / "models" / "lbag-small"
+FOLDER = Path(__file__).parents[1] / "models" / "lbag-small"
+"""Data of the package `localblur.training`, which is always installed as files."""
 
 
 def model_in_the_box() -> Path:
