@@ -1,5 +1,6 @@
 """Contact sheets of pairs made from video: what was made, what was dropped and why, one PNG per video."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ TILE_WIDTH_PX = 320
 CAPTION_PX = 22
 ROWS_OF_EACH_KIND = 12
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+CHARACTERS_PER_LINE = 120
+_NOTE = (255, 200, 120)
 _MARK = np.array([255, 60, 60], np.float32)
 
 
@@ -42,16 +45,17 @@ def strip_of(pair: Pair) -> Bytes:
     return np.hstack([blurred, sharp, np.rint(marked).astype(np.uint8)])
 
 
-def sheet_of(title: str, rows: Sequence[SheetRow]) -> Bytes:
-    """The sheet, (H, 3 * TILE_WIDTH_PX, 3) uint8; rows are kept in order."""
+def sheet_of(title: str, rows: Sequence[SheetRow], notes: Sequence[str] = ()) -> Bytes:
+    """The sheet, (H, 3 * TILE_WIDTH_PX, 3) uint8; rows are kept in order, `notes` follow, broken into lines."""
     width = 3 * TILE_WIDTH_PX
     parts = [_caption(title, width, (255, 255, 255), 0.55), _caption("blurred | sharp | mask", width, (170, 170, 170))]
     for row in rows:
         parts += [_caption(row.caption, width, (255, 110, 110) if row.dropped else (200, 230, 200)), row.strip]
+    parts += [_caption(line, width, _NOTE) for note in notes for line in textwrap.wrap(note, CHARACTERS_PER_LINE)]
     return np.vstack(parts)
 
 
-def write_sheet(path: Path, title: str, rows: Sequence[tuple[Path, str, bool]]) -> bool:
+def write_sheet(path: Path, title: str, rows: Sequence[tuple[Path, str, bool]], notes: Sequence[str] = ()) -> bool:
     """Write a sheet of the strips that exist, given as (strip, caption, dropped); False if there is none."""
     found = []
     for strip, caption, dropped in rows:
@@ -60,7 +64,7 @@ def write_sheet(path: Path, title: str, rows: Sequence[tuple[Path, str, bool]]) 
         except LocalblurError:
             continue  # made by an earlier run without a preview
     if found:
-        write_image(path, sheet_of(title, found))
+        write_image(path, sheet_of(title, found, notes))
     return bool(found)
 
 

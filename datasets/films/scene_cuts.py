@@ -283,7 +283,7 @@ def _usual_changes(changes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def faults_of(found: Survey) -> str:
     """Repeated and missing frames in words, each beginning with a comma; empty if there are none."""
     faults = ((found.repeated, "repeated frames"), (found.missing, "gaps in time"))
-    return "".join(f", {number} {what}" for number, what in faults if number)
+    return "".join(f", {what}: {number}" for number, what in faults if number)
 
 
 def survey_to_plain(found: Survey) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from typing import Any
 from localblur.common.errors import LocalblurError
 from localblur.common.files import ensure_space, read_json, write_json
 from localblur.common.parallel import run_tasks
-from localblur.datasets.films.contact_sheet import write_sheet
 from localblur.datasets.films.scene_cuts import Survey, faults_of, survey_from_plain, survey_to_plain
 from localblur.datasets.films.synthesis_output import Output, PairsOutput, TreeOutput, count_stored
 from localblur.datasets.films.synthesis_plan import PLANNING_VERSION, Plan, plan_synthesis, survey_videos
 from localblur.datasets.films.synthesis_settings import SynthesisSettings
+from localblur.datasets.films.video_sheet import write_video_sheet
 from localblur.datasets.films.video_work import VideoTask, earlier_dropped, process_video
 from localblur.datasets.films.work_tally import STOP, TallyWatcher
 from localblur.datasets.images import IMAGE_SUFFIXES
@@ -216,20 +216,9 @@ def _check_space(tasks: Sequence[VideoTask], place: Output) -> None:
 
 def _sheet(output: Path, number: int, place: Output, result: Synthesis, plan: Plan) -> None:
     video = plan.videos[number]
-    why = {(scene, name): reason for scene, name, reason in result.dropped}
-    rows = []
-    for window in video.windows:
-        reason = why.get((window.scene, window.name))
-        strip = place.state / f"{number}-{window.name}.png"
-        text = f"{window.scene} {window.name}: frames {window.start} to {window.stop - 1}, sharp {window.middle}"
-        rows.append((strip, f"{text}   DROPPED: {reason}" if reason else text, reason is not None))
-    dropped = sum(1 for row in rows if row[2])
-    shown = sum(1 for row in rows if row[0].is_file())
-    title = (
-        f"{video.source.name}: windows {len(rows)}, dropped {dropped}, shots {len(video.found.shots)}, shown {shown}"
-    )
+    strips = {window.name: place.state / f"{number}-{window.name}.png" for window in video.windows}
     path = output.with_name(output.name + ".preview") / f"{video.title}.png"
-    if write_sheet(path, title, rows):
+    if write_video_sheet(path, video, strips, {(scene, name): why for scene, name, why in result.dropped}):
         result.sheets.append(path)
 
 

@@ -1,8 +1,24 @@
 """Contact sheets of synthesised pairs."""
 
-import numpy as np
+import textwrap
+from pathlib import Path
 
-from localblur.datasets.films.contact_sheet import CAPTION_PX, TILE_WIDTH_PX, SheetRow, sheet_of, strip_of, write_sheet
+import numpy as np
+import pytest
+
+from localblur.datasets.films.contact_sheet import (
+    CAPTION_PX,
+    CHARACTERS_PER_LINE,
+    TILE_WIDTH_PX,
+    SheetRow,
+    sheet_of,
+    strip_of,
+    write_sheet,
+)
+from localblur.datasets.films.frame_windows import Window
+from localblur.datasets.films.scene_cuts import Shot, Survey
+from localblur.datasets.films.synthesis_plan import PlannedVideo
+from localblur.datasets.films.video_sheet import MOST_RANGES, left_out_lines, ranges_text
 from localblur.datasets.images import read_image, write_image
 
 
@@ -34,3 +50,42 @@ def test_strips_that_are_gone_are_left_out(tmp_path):
     assert read_image(tmp_path / "sheet.png").shape[0] == 3 * CAPTION_PX + 30
     assert not write_sheet(tmp_path / "none.png", "clip", rows[1:])
     assert not (tmp_path / "none.png").exists()
+
+
+def test_notes_follow_in_lines_that_fit(tmp_path):
+    note = "dropped, static, windows: 300, frames: " + ", ".join(f"{n}000-{n}006" for n in range(60))
+    sheet = sheet_of("clip", [], [note, "end"])
+    lines = sheet.reshape(-1, CAPTION_PX, 3 * TILE_WIDTH_PX, 3)
+    assert len(lines) == 2 + len(textwrap.wrap(note, CHARACTERS_PER_LINE)) + 1
+    assert (lines[2:].max(axis=(1, 2, 3)) > 150).all()
+    assert (lines[:, :, -6:] == lines[0, 0, -1]).all()  # no line runs out of the picture
+
+
+@pytest.mark.parametrize(
+    ("ranges", "text"),
+    [
+        ([], ""),
+        ([(4, 4)], "4"),
+        ([(7, 13), (0, 6), (20, 26), (22, 30)], "0-13, 20-30"),
+        ([(2 * n, 2 * n) for n in range(MOST_RANGES + 3)], " and 3 more ranges"),
+    ],
+)
+def test_ranges_that_touch_are_joined(ranges, text):
+    assert ranges_text(ranges).endswith(text)
+
+
+def test_everything_that_is_in_no_pair_is_told_with_the_frames_of_the_video():
+    shots = [Shot(start=0, stop=30, height=8, width=8, breaks=(10, 14)), Shot(start=30, stop=40, height=8, width=8)]
+    found = Survey(shots=shots, damaged=[2, 3], damage="2 frames are damaged, 0.1 s", repeated=1, problem="truncated")
+    windows = tuple(Window(scene="clip", name=f"{n:06d}", start=n, length=5) for n in (0, 5, 14, 19, 24, 30, 35))
+    video = PlannedVideo(source=Path("clip.mp4"), title="clip", found=found, windows=windows, interval_ms=10)
+    why = {("clip", f"{n:06d}"): f"static: 0.0{n}% moves" for n in (14, 19, 35)} | {("clip", "000000"): "fails: much"}
+    assert left_out_lines(video, why) == [
+        "dropped, fails, windows: 1, frames: 0-6",
+        "dropped, static, windows: 3, frames: 16-25, 37-41",
+        "cuts at frames: 32",
+        "too short for a window between cuts, repeated, missing and damaged frames: 12-15",
+        "repeated frames: 1",
+        "2 frames are damaged, 0.1 s",
+        "truncated",
+    ]
