@@ -156,7 +156,9 @@ def try_training(request: TrainingRequest) -> "list[str]":
     folder = RunFolder(request.output, resume=request.resume, overwrite=request.overwrite, writing=runtime.main)
     with folder:
         settings, opened, _ = _prepared(request, folder)
-        tried = dry_run(settings, opened, runtime=runtime, workers=_workers(request, runtime))
+        workers = _workers(request, runtime)
+        say = say_now if runtime.main else (lambda _text: None)
+        tried = dry_run(settings, opened, runtime=runtime, workers=workers, say=say)
     return described(tried) if runtime.main else []
 
 
@@ -167,6 +169,11 @@ def downloaded_vgg() -> Path:
     from localblur.training.objectives.vgg_features import download_vgg19
 
     return download_vgg19(Path(torch.hub.get_dir()) / "checkpoints")
+
+
+def say_now(text: str) -> None:
+    """Say what is being done, apart from the results."""
+    click.echo(f"dry run: {text} ...", err=True)
 
 
 def report_trial(lines: "list[str]") -> None:

@@ -279,8 +279,17 @@ def test_a_dry_run_tells_what_a_run_takes_and_writes_nothing(tmp_path, pairs):
     stages = "data.stages=[{duration: 1, patch_px: 48, batch: 2}, {duration: 3, patch_px: 64, batch: 2}]"
     result = call(pairs, "--recipe", "lbag-small", "-o", tmp_path / "run", "--dry-run", "--set", stages)
     assert result.exit_code == 0, result.output
-    for words in ("lbag-small: ", "2 patches of 64 px", "MiB", "4 such steps take", "validation: works", "nothing was"):
+    for words in (
+        "lbag-small: ",
+        "2 patches of 64 px",
+        "MiB",
+        "all 4 steps: about",
+        "validation: works",
+        "nothing was",
+    ):
         assert words in result.output
+    told = [line for line in result.stderr.splitlines() if line.startswith("dry run: ")]
+    assert [line.split()[2] for line in told] == ["building", "step", "step", "validating"]
     assert not (tmp_path / "run").exists()
 
 

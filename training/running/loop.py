@@ -108,13 +108,14 @@ class Trainer:
         """Steps from where the trainer stands to the end, or to the first reason to stop."""
         settings, started = self.settings, time.monotonic()
         batches = iter(self.loader(workers))
-        if self.step == 0:
-            self._save_state()  # before the first model: a run with models and without a checkpoint has lost it
-            self._validate(log)
-        meter = Meter(self.runtime)
         reason = REASONS[0]
         with self._progress() as advance:
             advance("", self.step)
+            if self.step == 0:
+                self._save_state()  # before the first model: a run with models and without a checkpoint has lost it
+                advance("validating what the network makes of it untrained", 0)
+                self._validate(log)
+            meter = Meter(self.runtime)
             while self.step < settings.steps:
                 with meter.waiting():
                     batch = next_batch(batches)

@@ -1,6 +1,8 @@
 """One parameter update, and everything that changes with it: weights, their average, optimizers, loss scale, critic."""
 
+import logging
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +20,8 @@ from localblur.training.running.adversarial import Adversary
 from localblur.training.running.config import TrainingSettings
 from localblur.training.running.optimization import averaging, learning_rate, make_optimizer
 from localblur.training.runtime import Runtime, TrainingPrecision
+
+logger = logging.getLogger(__name__)
 
 Batch = dict[str, torch.Tensor]
 
@@ -56,7 +60,10 @@ class Updater:
         check_patches(settings, network)
         check_shares(settings, runtime.ranks)
         if fresh and settings.initial_weights is not None:
-            start_from(network, settings.network.name, settings.initial_weights)
+            random = start_from(network, settings.network.name, settings.initial_weights)
+            if runtime.main:
+                # a warning, so that it is shown: what is random without being meant to be is found here or never
+                logger.warning(beginning(settings.network.name, settings.initial_weights.name, network, random))
         module: nn.Module = network
         if settings.channels_last:
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -169,6 +176,17 @@ class Updater:
             overflow = self.runtime.everywhere(finite_loss) and self.scaler.get_scale() > 1
         self.scaler.update()
         return applied, overflow
+
+
+def beginning(name: str, origin: str, network: nn.Module, random: Sequence[str]) -> str:
+    """One line on what came from a file of weights: `random` as `start_from` returns it."""
+    count = len(network.state_dict())
+    if not random:
+        return f"{name} begins with {origin}: all {count} tensors copied, none random"
+    return (
+        f"{name} begins with {origin}: {count - len(random)} tensors copied; {len(random)} expanded, their colours copied"
+        f" and their gates random: {', '.join(random)}"
+    )
 
 
 def check_patches(settings: TrainingSettings, network: RestorationNetwork) -> None:

@@ -11,6 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import load_model, load_state, save_state
+from localblur.training.networks.table import NETWORKS
 from localblur.training.running.loop import DUMP_NAME, STATE_NAME, train
 from localblur.training.running.run_log import LOG_NAME, read_log
 from localblur.training.runtime import Runtime, resolve_device
@@ -243,13 +244,26 @@ def test_pictures_of_validation_are_in_the_board(tmp_path, runtime):
     assert (shown[0].width, shown[0].height) == (4 * 48, 48)
 
 
-def test_a_run_begins_with_the_weights_it_is_given(tmp_path, runtime):
+def test_a_run_begins_with_the_weights_it_is_given(tmp_path, runtime, caplog):
     train(settings(steps=3), data(), tmp_path / "first", runtime=runtime)
     # a step so small that it changes nothing
     later = settings(initial_weights=tmp_path / "first" / "last", steps=3, optimizer={"lr": 1e-30})
     train(later, data(), tmp_path / "second", runtime=runtime)
     first, second = (load_model(tmp_path / name / "last")[0].state_dict() for name in ("first", "second"))
     assert all(torch.equal(first[name], second[name]) for name in first)
+    told = [record.getMessage() for record in caplog.records if "begins with" in record.getMessage()]
+    assert told == [f"lbag-small begins with last: all {len(first)} tensors copied, none random"]
+
+
+def test_what_is_random_in_a_run_that_begins_with_other_weights_is_said(tmp_path, runtime, caplog):
+    options = {"width": 8, "num_res": 1}
+    state = NETWORKS["mimo-unet"](options).state_dict()
+    torch.save({"model": state}, tmp_path / "MIMO-UNet.pkl")
+    chosen = settings(network={"name": "lbag", "options": options}, initial_weights=tmp_path / "MIMO-UNet.pkl", steps=3)
+    train(chosen, data(), tmp_path / "run", runtime=runtime)
+    (line,) = [record.getMessage() for record in caplog.records if "begins with" in record.getMessage()]
+    assert f"MIMO-UNet.pkl: {len(state) - 6} tensors copied; 6 expanded" in line
+    assert "feat_extract.5.main.0.bias[0]" in line
 
 
 def test_wandb_that_is_not_installed_is_one_line(tmp_path, runtime):
