@@ -1,5 +1,6 @@
 """One pair without video: a background, what moves over it or shakes it, and the camera that takes the picture."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -168,7 +169,9 @@ def _background(task: LocalTask, rng: np.random.Generator, margin: int) -> Float
     size = task.settings.width, task.settings.height
     if task.scene.photograph is not None:
         return photograph_background(task.scene.photograph, rng, *size, margin)
-    return procedural_background(task.split, task.scene.number, task.settings.seed, rng, *size, margin)
+    # a kernel whose trajectory is so long reaches no further from its middle
+    largest = math.ceil(task.settings.shake.length_px[1]) + 1 if task.settings.mode == "global" else 0
+    return procedural_background(task.split, task.scene.number, task.settings.seed, rng, *size, margin, largest)
 
 
 def _sprite(task: LocalTask, index: int, rng: np.random.Generator, background: FloatArray) -> FloatArray:

@@ -22,7 +22,7 @@ from localblur.datasets.storage.names import storable_name
 
 _TEXTURES: dict[str, Split] = {"train": "train", "val": "test", "test": "test"}
 _ROOM = 1.5
-"""A procedural background is this many times as large as the pictures cut from it."""
+"""A procedural background is this many times as large as the pictures cut from it, and their margins larger."""
 
 
 class ListedTextures(TextureSource):
@@ -127,11 +127,22 @@ def photograph_background(path: Path, rng: np.random.Generator, width: int, heig
 
 
 def procedural_background(
-    split: str, scene: int, seed: int, rng: np.random.Generator, width: int, height: int, margin: int
+    split: str,
+    scene: int,
+    seed: int,
+    rng: np.random.Generator,
+    width: int,
+    height: int,
+    margin: int,
+    largest_margin: int,
 ) -> FloatArray:
-    """A random part of a scene's procedural background: linear, (height + 2 margin, width + 2 margin, 3), float32."""
+    """A random part of a scene's procedural background: linear, (height + 2 margin, width + 2 margin, 3), float32.
+
+    The background depends on the size and on `largest_margin`, not on `margin`: all pairs of a scene are parts of one.
+    """
     high, wide = height + 2 * margin, width + 2 * margin
-    whole = _texture(split, scene, seed, math.ceil(_ROOM * high), math.ceil(_ROOM * wide))
+    rows, columns = (math.ceil(_ROOM * side) + 2 * largest_margin for side in (height, width))
+    whole = _texture(split, scene, seed, rows, columns)
     y, x = int(rng.integers(0, whole.shape[0] - high + 1)), int(rng.integers(0, whole.shape[1] - wide + 1))
     return whole[y : y + high, x : x + wide]
 

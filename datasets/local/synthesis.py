@@ -21,7 +21,7 @@ from localblur.datasets.storage.names import PAIRS_SUFFIXES
 from localblur.datasets.storage.parts import PLANNING
 from localblur.datasets.store import PairsWriter, StoreHeader, assign_splits, files_identity
 
-PLANNING_VERSION = 1
+PLANNING_VERSION = 2
 """To be raised when the same photographs and settings give other pairs: an unfinished run of an older version of the
 program is not continued then."""
 TASKS_AHEAD = 8

@@ -247,6 +247,34 @@ def test_global_blur_is_the_kernel_over_the_sharp_picture(tmp_path: Path, photos
         assert np.abs(difference).max() < 0.012
 
 
+def test_shaken_pairs_of_a_scene_show_the_same_procedural_background(tmp_path: Path) -> None:
+    output = tmp_path / "x.h5"
+    result = call("--size", "128x128", "--workers", 1, "--mode", "global", "--count", 6, "--blur-length", "3..12",
+                  "--set", "pairs_per_scene=3", "--split", "train=1", "-o", output)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    by_scene: dict[str, list[np.ndarray]] = {}
+    for key, pair in contents(output).items():
+        by_scene.setdefault(key.split("/")[1], []).append(pair.sharp)
+    assert [len(sharps) for sharps in by_scene.values()] == [3, 3]
+    one, other = by_scene.values()
+    for sharps in (one, other):
+        for sharp in sharps[1:]:
+            assert overlap(sharps[0], sharp) > 0.99
+    assert overlap(one[0], other[0]) < 0.9
+
+
+def overlap(whole: np.ndarray, part: np.ndarray) -> float:
+    """The best match of a part of one picture anywhere in the other: 1 if it is there."""
+    side = 24
+    corners = [
+        (y, x) for y in range(0, part.shape[0] - side + 1, side) for x in range(0, part.shape[1] - side + 1, side)
+    ]
+    return max(
+        float(cv2.matchTemplate(whole, part[y : y + side, x : x + side], cv2.TM_CCOEFF_NORMED).max())
+        for y, x in corners
+    )
+
+
 def test_noise_alone_switches_the_other_stages_off(tmp_path: Path) -> None:
     output = tmp_path / "x.h5"
     assert call(*SMALL, "--count", 1, "--noise", "500,3", "--set", "blur.negative=1", "-o", output).exit_code == 0
