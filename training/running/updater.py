@@ -184,8 +184,8 @@ def beginning(name: str, origin: str, network: nn.Module, random: Sequence[str])
     if not random:
         return f"{name} begins with {origin}: all {count} tensors copied, none random"
     return (
-        f"{name} begins with {origin}: {count - len(random)} tensors copied; {len(random)} expanded, their colours copied"
-        f" and their gates random: {', '.join(random)}"
+        f"{name} begins with {origin}: {count - len(random)} tensors copied; {len(random)} expanded, their colours"
+        f" copied and their gates random: {', '.join(random)}"
     )
 
 
