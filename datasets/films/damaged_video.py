@@ -29,25 +29,22 @@ def decode_frames(container: Any, stream: Any, source: Path) -> Iterator[Any | N
     Raises:
         LocalblurError: after the last readable frame, if the file cannot be read further or is shorter than it says.
     """
-    count, damaged = 0, False
-    first: float | None = None
-    end = 0.0
+    damaged = False
+    start, end = 0.0, float("nan")
     for packet in _packets(container, stream, source):
         try:
             frames = packet.decode()
         except DECODING_ERRORS:
             damaged = True
-            count += 1
             yield None
             continue
         for frame in frames:
             damaged = frame.is_corrupt or (damaged and not frame.key_frame)
-            count += 1
             if frame.time is not None:
-                first = frame.time if first is None else first
-                end = max(end, frame.time)
+                start = min(start, frame.time)  # some containers count from 0 though the first frame is later
+                end = np.fmax(end, frame.time + float(frame.duration * frame.time_base))
             yield None if damaged else frame
-    _check_end(container, stream, source, count, end - (first or 0.0))
+    _check_end(container, stream, source, end - start)
 
 
 def describe_damage(damaged: Sequence[int], times: npt.NDArray[np.float64]) -> str:
@@ -94,11 +91,11 @@ def _packets(container: Any, stream: Any, source: Path) -> Iterator[Any]:
         yield packet
 
 
-def _check_end(container: Any, stream: Any, source: Path, count: int, span_s: float) -> None:
-    """Containers state how long they are; demuxers do not complain when less is there."""
+def _check_end(container: Any, stream: Any, source: Path, span_s: float) -> None:
+    """Containers state how long they are; demuxers do not complain when less is there. NaN: times are unknown."""
     rate = float(stream.average_rate or 0)
     stated_s = _stated_duration_s(container, stream, rate)
-    if rate > 0 and count and stated_s is not None and (stated_s - span_s) * rate > SHORTFALL_FRAMES + 1:
+    if rate > 0 and stated_s is not None and (stated_s - span_s) * rate > SHORTFALL_FRAMES:
         raise LocalblurError(f"{source} is truncated: it ends after {span_s:.2f} of {stated_s:.2f} s")
 
 

@@ -25,8 +25,8 @@ def write_coded(rng):
     """Write a textured pan as a video with a key frame every `KEY_EVERY` frames."""
     texture = rng.integers(20, 235, (96, 400, 3), dtype=np.uint8)
 
-    def write(path, codec, pixel_format):
-        with av.open(str(path), "w") as container:
+    def write(path, codec, pixel_format, **options):
+        with av.open(str(path), "w", options=options) as container:
             stream = container.add_stream(codec, rate=50)
             stream.width, stream.height, stream.pix_fmt = 160, 96, pixel_format
             stream.gop_size = KEY_EVERY
@@ -121,9 +121,9 @@ def test_pictures_of_a_folder_that_cannot_be_read_are_left_out(tmp_path, moving_
         assert [info.name for info in pairs.info("frames")] == ["000000", "000008"]
 
 
-@pytest.mark.parametrize("name", ["clip.mkv", "clip.avi"])
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.avi", "clip.mp4"])
 def test_a_truncated_video_is_used_up_to_its_end_and_told_in_one_line(tmp_path, write_coded, name):
-    path = write_coded(tmp_path / name, "mjpeg", "yuvj420p")
+    path = write_coded(tmp_path / name, "mjpeg", "yuvj420p", **({"movflags": "faststart"} if "mp4" in name else {}))
     assert survey(path).problem is None
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     result = run(path, "-o", tmp_path / "x.h5", "--frames", "5")
@@ -144,6 +144,21 @@ def test_a_video_of_damaged_frames_alone_is_refused(tmp_path, write_coded):
     with pytest.raises(LocalblurError, match="cannot be decoded|damaged") as caught:
         survey(path)
     assert "\n" not in str(caught.value)
+
+
+def test_damaged_and_repeated_frames_are_left_out_together(tmp_path, moving_frames):
+    frames = moving_frames(24)
+    order = [index for index in range(24) for _ in range(1 + (index % 4 == 3))]  # every fourth is repeated
+    for number, index in enumerate(order):
+        write_image(tmp_path / "frames" / f"{number:02d}.png", frames[index])
+    for number in (2, 15):
+        (tmp_path / "frames" / f"{number:02d}.png").write_bytes(b"nothing")
+    found = survey(tmp_path / "frames", "drop")
+    assert found.damaged == [2, 15]
+    numbers = found.numbers_in_source()
+    assert [order[number] for number in numbers] == [index for index in range(24) if index not in (2, order[15])]
+    stops = [numbers[start] for shot in found.shots for start, _ in shot.runs]
+    assert {3, 16} <= set(stops)
 
 
 @pytest.mark.parametrize(
