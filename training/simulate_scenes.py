@@ -1,5 +1,6 @@
 """The command `python -m localblur.training.simulate_scenes`: the pairs `lbag-small` is trained and tested on."""
 
+from collections import Counter
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +11,7 @@ from localblur.common.command import Command, output_option, overwrite_option, w
 from localblur.common.parallel import open_executor, run_tasks, with_progress
 from localblur.datasets.pair import Pair
 from localblur.datasets.store import PairsWriter, StoreHeader
-from localblur.training.simulated_scenes import scene_pairs, scene_settings
+from localblur.training.simulated_scenes import scene_name, scene_pairs, scene_settings
 
 WIDTH_PX, HEIGHT_PX = 384, 288
 TEST_SCENES = 60
@@ -44,7 +45,8 @@ def main(
       train-lbag scenes-train.h5 --recipe lbag-small -o run
       evaluate-deblur scenes-test.h5 --model run --split test -o scores
 
-    A scene is a function of its number alone; both sets share no texture.
+    A scene is a function of its number alone; both sets share no texture. An interrupted run continues when it is
+    repeated.
     """
     count = scenes or (TEST_SCENES if textures == "test" else TRAIN_SCENES)
     pairs = shots or (1 if textures == "test" else TRAIN_SHOTS)
@@ -62,7 +64,10 @@ def write_scenes(
     scheduler: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the pairs of the scenes 0 ... `scenes` - 1 of `textures`; `test`, or `train` and `val`."""
+    """Write the pairs of the scenes 0 ... `scenes` - 1 of `textures`; `test`, or `train` and `val`.
+
+    An interrupted call is continued by the same one, with any number of workers.
+    """
     settings = {"textures": textures, "scenes": scenes, "shots": shots, "size": [WIDTH_PX, HEIGHT_PX]}
     header = StoreHeader(
         encoding="srgb",
@@ -71,11 +76,11 @@ def write_scenes(
         source=f"simulated scenes, {textures} textures",
         settings=settings,
     )
-    numbers = list(range(scenes))
     make = partial(_pairs_of, textures=textures, shots=shots)
     with PairsWriter(output, header, overwrite=overwrite) as writer, open_executor(workers, scheduler) as executor:
-        results = run_tasks(make, numbers, executor)
-        for seed, made in with_progress(results, scenes, "simulate-scenes", "scene"):
+        finished = Counter(scene for scene, _ in writer.finished)
+        missing = [seed for seed in range(scenes) if finished[scene_name(textures, seed)] < shots]
+        for seed, made in with_progress(run_tasks(make, missing, executor), len(missing), "simulate-scenes", "scene"):
             if isinstance(made, Exception):
                 raise made
             for pair in made:

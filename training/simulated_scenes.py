@@ -42,6 +42,11 @@ def scene_settings(textures: str, seed: int) -> SceneSettings:
     )
 
 
+def scene_name(textures: str, seed: int) -> str:
+    """What a scene is called in a pairs file."""
+    return f"{textures}{seed:04d}"
+
+
 def scene_pairs(scene: SceneSettings, count: int, height: int, width: int) -> list[Pair]:
     """`count` pairs of a scene: the same background, its objects elsewhere in each.
 
@@ -64,7 +69,7 @@ def scene_pairs(scene: SceneSettings, count: int, height: int, width: int) -> li
         touched = _on_pixels(long.coverage(canvas.height, canvas.width)) >= TOUCHED
         pairs.append(
             Pair(
-                scene=f"{scene.textures}{scene.seed:04d}",
+                scene=scene_name(scene.textures, scene.seed),
                 info=PairInfo(name=f"{index:02d}", exposure_long_ms=LONG_MS, exposure_short_ms=SHORT_MS),
                 blurred=_recorded(long, background, rng),
                 sharp=_recorded(short, background, rng),

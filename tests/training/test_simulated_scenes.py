@@ -57,3 +57,24 @@ def test_the_command_writes_the_scenes_it_is_asked_for(tmp_path):
     assert pair.blurred.shape == (288, 384, 3)
     result = CliRunner().invoke(main, ["train", "-o", str(output), "--scenes", "2"])
     assert result.exit_code == 1
+
+
+def test_an_interrupted_call_is_continued_without_doing_anything_again(tmp_path, monkeypatch):
+    made = []
+
+    def some(scene, count, height, width):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(scene.seed)
+        return scene_pairs(scene, count, HEIGHT, WIDTH)
+
+    monkeypatch.setattr("localblur.training.simulate_scenes.scene_pairs", some)
+    arguments = ["train", "-o", str(tmp_path / "scenes.h5"), "--scenes", "3", "--shots", "2", "--workers", "0"]
+    assert CliRunner().invoke(main, arguments).exit_code == 130
+    assert made == [0, 1]
+    made[:] = [None]  # one more may be made
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert made == [None, 2]
+    with PairsFile.open(tmp_path / "scenes.h5") as file:
+        assert [(scene.name, scene.count) for scene in file.scenes] == [(f"train000{seed}", 2) for seed in range(3)]
