@@ -12,7 +12,6 @@ from localblur.training.inference.deblur_jobs import STDIN, listed_paths, plan_j
 from localblur.training.inference.deblur_run import Way, deblur_all, make_engine
 from localblur.training.inference.engine import Precision
 from localblur.training.inference.restore import Tile
-from localblur.training.inference.skipping import SkipSettings
 from localblur.training.options import network_option, parse_tile
 
 __all__ = ["main", "refuse_file_as_folder"]
@@ -29,6 +28,12 @@ __all__ = ["main", "refuse_file_as_folder"]
 @network_option
 @output_option("Folder for the restored pictures; names, size, depth, alpha, EXIF and colour profile are kept.")
 @click.option("--dense", is_flag=True, help="Restore every pixel, not only what a first look finds blurred.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Restore what the first look's gate calls blurred by more than this; less restores more. Default: as measured"
+    " for the model (tune_skipping).",
+)
 @click.option("--gate-output", "gates", type=click.Path(path_type=Path), help="Folder for NAME.png: white is blurred.")
 @click.option("--compare", is_flag=True, help="Also write NAME_compare.png: blurred and restored side by side.")
 @click.option("--self-ensemble", "ensemble", is_flag=True, help="Mean over 8 turned versions; takes 8 times as long.")
@@ -55,6 +60,7 @@ def main(
     network: str | None,
     output: Path,
     dense: bool,
+    threshold: float | None,
     gates: Path | None,
     compare: bool,
     ensemble: bool,
@@ -84,7 +90,7 @@ def main(
     if not chosen:
         raise LocalblurError("standard input lists no pictures; give one path a line")
     jobs = plan_jobs(chosen, output, gates=gates, compare=compare, overwrite=overwrite)
-    engine, name = make_engine(
+    engine, name, skipping = make_engine(
         model,
         network=network,
         runtime=runtime,
@@ -95,10 +101,12 @@ def main(
     )
     if gates is not None and not engine.gated:
         raise LocalblurError(f"{name} has no gate; leave out --gate-output")
+    if threshold is not None:
+        skipping = skipping.model_copy(update={"threshold": threshold, "seed_threshold": threshold})
     way = Way(
         tile=tile,
         memory_bytes=None if memory_gb is None else int(memory_gb * 1e9),
-        skip=SkipSettings() if engine.gated and not dense else None,
+        skip=skipping if engine.gated and not dense else None,
     )
     done = deblur_all(jobs, engine, way)
     for line in done.remarks + done.failures:

@@ -30,6 +30,7 @@ from localblur.training.evaluation.run import (
 from localblur.training.evaluation.scoring import BLURRED
 from localblur.training.evaluation.tables import SHARP
 from localblur.training.inference.engine import TorchEngine
+from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.inference.restore import Precision, Tile, prepare
 from localblur.training.networks.table import NETWORKS
 from localblur.training.options import inference_options
@@ -199,6 +200,7 @@ def load_models(
                 tile=settings.tile,
                 precision=settings.precision,
                 selective=settings.selective,
+                skipping=stored_skipping(path),
             )
         )
     return loaded

@@ -7,6 +7,7 @@ import click
 from localblur.common.command import Command, output_option, overwrite_option
 from localblur.common.errors import LocalblurError
 from localblur.common.files import refuse_existing
+from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.inference.onnx_export import export_onnx, import_onnx
 from localblur.training.options import network_option
 from localblur.training.published_weights import open_model
@@ -35,7 +36,7 @@ def main(model: Path, network: str | None, output: Path, overwrite: bool) -> Non
     import_onnx()
     module, card = open_model(model, network)
     output.parent.mkdir(parents=True, exist_ok=True)
-    differences = export_onnx(module, card, output)
+    differences = export_onnx(module, card, output, stored_skipping(model))
     for (height, width), difference in differences.items():
         click.echo(f"{width}x{height}: largest difference to torch {difference:.1e}")
     click.echo(

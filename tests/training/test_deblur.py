@@ -24,11 +24,11 @@ OPTIONS = {"width": 8, "num_res": 1, "identity_start": False}
 def save_random_model(folder: Path, **weights: float) -> Path:
     """A randomly initialised small LBAG; `weights` replaces all values of the named tensors."""
     torch.manual_seed(0)
-    module = NETWORKS["lbag-small"](OPTIONS)
+    module = NETWORKS["lbag"](OPTIONS)
     state = module.state_dict()
     for name, value in weights.items():
         state[name.replace("__", ".")].fill_(value)
-    save_model(folder, "lbag-small", OPTIONS, module, {}, {}, "none")
+    save_model(folder, "lbag", OPTIONS, module, {}, {}, "none")
     return folder
 
 

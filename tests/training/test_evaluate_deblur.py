@@ -55,7 +55,7 @@ def score(value: float) -> Score:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("run") / "best"
-    save_model(folder, "lbag-small", OPTIONS, NETWORKS["lbag-small"](OPTIONS), {"recipe": "tiny"}, {}, "abc")
+    save_model(folder, "lbag", OPTIONS, NETWORKS["lbag"](OPTIONS), {"recipe": "tiny"}, {}, "abc")
     return folder
 
 

@@ -32,13 +32,13 @@ OPTIONS = {"width": 8, "num_res": 1, "identity_start": False}
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return NETWORKS["lbag-small"](OPTIONS).eval()
+    return NETWORKS["lbag"](OPTIONS).eval()
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, network) -> Path:
     folder = tmp_path_factory.mktemp("export")
-    save_model(folder / "model", "lbag-small", OPTIONS, network, {}, {}, "none")
+    save_model(folder / "model", "lbag", OPTIONS, network, {}, {}, "none")
     result = CliRunner().invoke(export_model, [str(folder / "model"), "-o", str(folder / "model.onnx")])
     assert result.exit_code == 0, result.output
     assert result.output.count("largest difference to torch") == 3
@@ -84,7 +84,7 @@ def test_outputs_equal_torch_at_sizes_it_was_not_exported_with(exported, network
 def test_the_file_says_what_it_is(exported):
     entry = next(entry for entry in onnx.load(str(exported)).metadata_props if entry.key == METADATA_KEY)
     described = json.loads(entry.value)
-    assert described["network"] == "lbag-small"
+    assert described["network"] == "lbag"
     assert described["size_multiple"] == 4
     assert described["gated"]
 

@@ -106,7 +106,7 @@ def evaluation_key(files: Mapping[str, PairsFile], methods: Sequence[Method], se
     for method in methods:
         described: Any = None
         if isinstance(method, Model):
-            described = weights_sha256(method.module)
+            described = [weights_sha256(method.module), method.skipping.model_dump() if method.selective else None]
         elif isinstance(method, Baseline):
             described = method.settings.model_dump(mode="json")
         content.append([method.label, described])

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,6 +16,7 @@ from localblur.training.evaluation.scoring import BLURRED, EvaluationPair
 from localblur.training.inference.engine import Precision, TorchEngine
 from localblur.training.inference.restore import Tile, restore_with_gate
 from localblur.training.inference.selective import restore_blurred
+from localblur.training.inference.skipping import SkipSettings
 from localblur.training.networks.base import RestorationNetwork
 
 
@@ -60,6 +61,7 @@ class Model:
         trained_on: pairs files it was trained on, by name, where that is known.
         tile, precision: how it is run.
         selective: restore only what its coarse gate calls blurred, as `deblur` does.
+        skipping: how it finds that.
     """
 
     label: str
@@ -70,6 +72,7 @@ class Model:
     tile: Tile = "auto"
     precision: Precision = "fp32"
     selective: bool = False
+    skipping: SkipSettings = field(default_factory=SkipSettings)
 
     def restore(self, pair: EvaluationPair) -> Outcome:
         """The network's result.
@@ -86,7 +89,7 @@ class Model:
 
     def _restore_selected(self, pair: EvaluationPair) -> Outcome:
         pixels = from_unit(to_array(pair.blurred), 8)
-        restored = restore_blurred(TorchEngine(self.module, self.precision), pixels, tile=self.tile)
+        restored = restore_blurred(TorchEngine(self.module, self.precision), pixels, self.skipping, tile=self.tile)
         gate = to_tensor(to_unit(restored.gate))[None]
         return Outcome(to_tensor(to_unit(restored.pixels))[None], gate)
 

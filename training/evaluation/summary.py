@@ -69,6 +69,7 @@ def _describe(model: Model) -> dict[str, Any]:
         "trained_on": model.card.data_fingerprint,
         "trained_on_files": list(model.trained_on),
         "recipe": model.card.recipe.get("recipe"),
+        "skipping": model.skipping.model_dump(mode="json") if model.selective else None,
     }
 
 

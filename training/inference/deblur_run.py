@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,12 @@ import numpy.typing as npt
 from localblur.common.command import one_line
 from localblur.common.errors import LocalblurError
 from localblur.common.parallel import Progress
+from localblur.common.settings import validate
 from localblur.datasets.images import as_rgb, write_image
 from localblur.training.inference.deblur_jobs import Job
 from localblur.training.inference.engine import Engine, Precision, SelfEnsemble, TorchEngine, prepare
 from localblur.training.inference.model_in_the_box import model_in_the_box
+from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.inference.onnx_runtime import OnnxEngine
 from localblur.training.inference.picture_files import Picture, read_picture, write_picture
 from localblur.training.inference.quantization import calibration_pictures, quantize
@@ -43,6 +45,14 @@ class Way:
     skip: SkipSettings | None = None
 
 
+class Ready(NamedTuple):
+    """A model ready to run: its engine, the network's name, and how it finds what is blurred."""
+
+    engine: Engine
+    name: str
+    skipping: SkipSettings
+
+
 @dataclass(frozen=True, kw_only=True)
 class Done:
     """What came of some jobs: remarks, and one line for each that failed."""
@@ -60,8 +70,8 @@ def make_engine(
     device: str = "auto",
     compiled: bool = False,
     ensemble: bool = False,
-) -> tuple[Engine, str]:
-    """The engine for a model, and the network's name.
+) -> Ready:
+    """Make a model ready to run.
 
     Args:
         model: model folder, run folder, a published file of weights, or an ONNX file; None for the model in the box.
@@ -81,15 +91,18 @@ def make_engine(
             raise LocalblurError("--runtime onnx computes in the file's own number format; leave out --precision")
         found = OnnxEngine(model, place)
         engine, name = found, found.description.network
+        skipping = validate(SkipSettings, found.description.skipping, str(model))
     else:
         if model is not None and model.suffix.lower() == ".onnx":
             raise LocalblurError(f"{model} is an ONNX file; pass --runtime onnx")
-        module, card = open_model(model or model_in_the_box(), network)
+        model = model or model_in_the_box()
+        module, card = open_model(model, network)
+        skipping = stored_skipping(model)
         prepare(module, place)
         if precision == "int8":
             module = quantize(module, calibration_pictures())
         engine, name = TorchEngine(module, precision, compiled=compiled), card.network
-    return (SelfEnsemble(engine) if ensemble else engine), name
+    return Ready(SelfEnsemble(engine) if ensemble else engine, name, skipping)
 
 
 def deblur_all(jobs: Sequence[Job], engine: Engine, way: Way) -> Done:

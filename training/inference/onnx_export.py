@@ -7,7 +7,7 @@ import json
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path
 from localblur.training.checkpoint import ModelCard
 from localblur.training.inference.engine import duplicate
+from localblur.training.inference.skipping import SkipSettings
 from localblur.training.networks.base import RestorationNetwork, Restored
 
 OPSET = 18
@@ -38,6 +39,7 @@ class ExportedModel:
     Attributes:
         gated: there is a second output, the gate.
         network, parameters: of the model's card.
+        skipping: the model's own settings for finding blur, see `SkipSettings`; empty for the program's.
     """
 
     size_multiple: int
@@ -46,6 +48,7 @@ class ExportedModel:
     gated: bool
     network: str
     parameters: int
+    skipping: dict[str, Any] = field(default_factory=dict)
 
 
 class _Finest(nn.Module):
@@ -70,8 +73,15 @@ def import_onnx() -> tuple[Any, Any]:
     return onnx, onnxruntime
 
 
-def export_onnx(module: RestorationNetwork, card: ModelCard, path: Path) -> dict[tuple[int, int], float]:
+def export_onnx(
+    module: RestorationNetwork, card: ModelCard, path: Path, skipping: SkipSettings | None = None
+) -> dict[tuple[int, int], float]:
     """Write `module` as an ONNX file and compare it with torch.
+
+    Args:
+        module, card: see `load_model`.
+        path: the file.
+        skipping: how the file's user shall find blur; None for the program's own way.
 
     Returns:
         For each height and width of `CHECK_SIZES`: the largest absolute difference of any output.
@@ -93,6 +103,7 @@ def export_onnx(module: RestorationNetwork, card: ModelCard, path: Path) -> dict
         gated=gated,
         network=card.network,
         parameters=card.parameters,
+        skipping={} if skipping is None else skipping.model_dump(mode="json"),
     )
     shapes = {
         2: multiple * torch.export.Dim("h", min=1, max=8192),

@@ -1,5 +1,6 @@
 """Restoring only what is blurred: a coarse pass finds it, the sharp rest is returned bit for bit."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -52,6 +53,27 @@ def coarse_gate(
     return gate
 
 
+def planned_windows(
+    cells: Cells, size: tuple[int, int], settings: SkipSettings, multiple: int
+) -> Iterator[tuple[Box, Box]]:
+    """Rectangles in pixels that hold all that may change, each with the window that goes through the network for it.
+
+    Args:
+        cells: see `open_cells`.
+        size: height and width of the picture.
+        multiple: windows begin at its multiples.
+    """
+    halo_px = settings.cell_px // 2
+    for box in cover(cells, -(-(settings.margin_px + halo_px) // settings.cell_px)):
+        region = grown(Box(*(edge * settings.cell_px for edge in box)), halo_px, size)
+        yield region, grown(region, settings.margin_px, size, multiple)
+
+
+def coarse_reduction(size: tuple[int, int], settings: SkipSettings) -> int:
+    """How many times smaller a side the coarse pass sees a picture of this height and width; 1 for not smaller."""
+    return max(1, min(settings.reduction, min(size) // SMALLEST_COARSE_PX))
+
+
 def restore_selected(
     engine: Engine,
     pixels: Pixels,
@@ -72,11 +94,8 @@ def restore_selected(
     cells = open_cells(coarse / np.float32(255), size, settings)
     result, touched = pixels.copy(), np.zeros(size, bool)
     gate = np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-    halo_px = settings.cell_px // 2
     seen = 0
-    for box in cover(cells, -(-(settings.margin_px + halo_px) // settings.cell_px)):
-        region = grown(Box(*(edge * settings.cell_px for edge in box)), halo_px, size)
-        window = grown(region, settings.margin_px, size, engine.size_multiple)
+    for region, window in planned_windows(cells, size, settings, engine.size_multiple):
         seen += (window.bottom - window.top) * (window.right - window.left)
         part = np.ascontiguousarray(pixels[window.top : window.bottom, window.left : window.right])
         restored = restore_pixels(engine, part, tile=tile, memory_bytes=memory_bytes)
@@ -98,8 +117,8 @@ def restore_blurred(
     """Find what is blurred with a coarse pass and restore it; see `coarse_gate` and `restore_selected`."""
     settings = settings or SkipSettings()
     size = pixels.shape[0], pixels.shape[1]
-    reduction = min(settings.reduction, min(size) // SMALLEST_COARSE_PX)
-    if reduction <= 1:
+    reduction = coarse_reduction(size, settings)
+    if reduction == 1:
         dense = restore_pixels(engine, pixels, tile=tile, memory_bytes=memory_bytes)
         if dense.gate is None:
             raise LocalblurError(_NO_GATE)

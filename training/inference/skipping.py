@@ -26,16 +26,20 @@ class SkipSettings(Settings):
 
     Attributes:
         reduction: the coarse pass sees the picture this many times smaller a side.
-        threshold: a cell is open where the coarse gate's mean in it is above this; a clamped gate is never below 0.1.
+        threshold: a cell may be open where the coarse gate's mean in it is above this; a clamped gate is never below
+            0.1.
+        seed_threshold: cells above `threshold` are open if, in the connected part of them they belong to, at least one
+            is above this: the faint interior of something blurred counts, faint spots by themselves do not.
         cell_px: side of a cell.
         grow_cells: width of the rim of open cells that is added around those found.
         margin_px: context a window gets beyond the cells it restores.
     """
 
-    reduction: int = Field(default=4, ge=1, le=16)
-    threshold: float = Field(default=0.2, gt=0, lt=1)
+    reduction: int = Field(default=3, ge=1, le=16)
+    threshold: float = Field(default=0.15, gt=0, lt=1)
+    seed_threshold: float = Field(default=0.5, gt=0, lt=1)
     cell_px: int = Field(default=16, ge=8, multiple_of=8)
-    grow_cells: int = Field(default=1, ge=0)
+    grow_cells: int = Field(default=2, ge=0)
     margin_px: int = Field(default=32, ge=0)
 
 
@@ -54,6 +58,9 @@ def open_cells(coarse_gate: npt.NDArray[Any], size: tuple[int, int], settings: S
     Args:
         coarse_gate: (h, w) in [0, 1], covers the picture at any reduction.
         size: height and width of the picture.
+
+    Reference:
+        The two thresholds: Canny, "A Computational Approach to Edge Detection", PAMI 1986 (hysteresis).
     """
     rows, columns = (-(-length // settings.cell_px) for length in size)
     # in quarters of a cell; cells at the bottom and right may be cut, there the edge is repeated
@@ -63,7 +70,8 @@ def open_cells(coarse_gate: npt.NDArray[Any], size: tuple[int, int], settings: S
         interpolation=cv2.INTER_LINEAR,
     )
     padded = np.pad(fine, ((0, 4 * rows - fine.shape[0]), (0, 4 * columns - fine.shape[1])), mode="edge")
-    found = padded.reshape(rows, 4, columns, 4).mean((1, 3)) > settings.threshold
+    means = padded.reshape(rows, 4, columns, 4).mean((1, 3))
+    found = _seeded(means > settings.threshold, means > settings.seed_threshold)
     side = 2 * settings.grow_cells + 1
     return np.asarray(cv2.dilate(found.astype(np.uint8), np.ones((side, side), np.uint8)), bool)
 
@@ -102,6 +110,14 @@ def grown(box: Box, by: int, size: tuple[int, int], multiple: int = 1) -> Box:
         min(size[0], box.bottom + by),
         min(size[1], box.right + by),
     )
+
+
+def _seeded(possible: Cells, certain: Cells) -> Cells:
+    """Those connected parts of `possible`, corners count, in which at least one cell is `certain` too."""
+    count, labels = cv2.connectedComponents(possible.astype(np.uint8), connectivity=8)
+    kept = np.zeros(count, bool)
+    kept[labels[possible & certain]] = True
+    return np.asarray(kept[labels], bool)
 
 
 def _divide(cells: Cells, top: int, left: int, halo: int) -> Iterator[Box]:

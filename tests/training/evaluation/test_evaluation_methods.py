@@ -29,7 +29,7 @@ from localblur.training.evaluation.summary import summarise
 from localblur.training.networks.table import NETWORKS
 from localblur.training.running.data import fingerprint
 
-OPTIONS = {"lbag-small": {"width": 8, "num_res": 1, "identity_start": False}, "mimo-unet": {"num_res": 1}, "tiny": {}}
+OPTIONS = {"lbag": {"width": 8, "num_res": 1, "identity_start": False}, "mimo-unet": {"num_res": 1}, "tiny": {}}
 
 
 def make_pair(seed: int, scene: str, name: str = "00") -> Pair:
@@ -50,7 +50,7 @@ def write_pairs(path: Path, first: int, scenes: int = 3) -> Path:
     return path
 
 
-def write_model(folder: Path, network: str = "lbag-small", trained: str = "") -> Path:
+def write_model(folder: Path, network: str = "lbag", trained: str = "") -> Path:
     torch.manual_seed(1)
     options = OPTIONS[network]
     save_model(folder, network, options, NETWORKS[network](options), {}, {}, trained)
@@ -110,7 +110,7 @@ def test_published_files_need_the_name_of_their_network(tmp_path, data):
     torch.save({"params": NETWORKS["tiny"]().state_dict()}, file)
     out = tmp_path / "out"
     assert "does not say which network" in one_error(run(data, "--model", file, "-o", out))
-    assert "weights of another network" in one_error(run(data, "--model", file, "--network", "lbag-small", "-o", out))
+    assert "weights of another network" in one_error(run(data, "--model", file, "--network", "lbag", "-o", out))
     result = run(data, "--model", file, "--network", "tiny", "-o", out)
     assert result.exit_code == 0, result.output
     assert summary(out)["methods"]["weights.pth"]["model"]["network"] == "tiny"

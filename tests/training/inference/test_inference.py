@@ -173,7 +173,7 @@ def test_automatic_tiles_follow_the_budget():
 
 
 def test_the_memory_estimate_grows_with_the_network():
-    small, large = (NETWORKS[name]({"num_res": 1}) for name in ("lbag-small", "lbag"))
+    small, large = (NETWORKS["lbag"]({"num_res": 1, "width": width}) for width in (16, 32))
     estimates = [TorchEngine(module).bytes_per_pixel() for module in (small, large)]
     assert 1000 < estimates[0] < estimates[1] < 5000
     assert not any(module._forward_hooks for module in small.modules())

@@ -60,7 +60,7 @@ def test_a_stack_in_bytes_follows_the_stack_in_float32():
 
 def test_a_quantized_network_is_above_50_db_and_the_original_is_untouched(rng):
     torch.manual_seed(0)
-    module = prepare(NETWORKS["lbag-small"]({"identity_start": False}), torch.device("cpu"))
+    module = prepare(NETWORKS["lbag"]({"width": 16, "num_res": 4, "identity_start": False}), torch.device("cpu"))
     before = {name: value.clone() for name, value in module.state_dict().items()}
     pictures = calibration_pictures()
     fast = quantize(module, pictures[:3])

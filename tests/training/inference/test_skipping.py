@@ -24,12 +24,27 @@ def test_cells_open_where_the_gate_is_open_and_a_rim_grows():
     assert wider.sum() == 81
 
 
-@pytest.mark.parametrize("level", [0.0, 0.1, 0.2])
+@pytest.mark.parametrize("level", [0.0, 0.1, 0.15, 0.4])
 def test_a_closed_gate_opens_nothing_at_any_size(level):
     for size in ((1, 1), (15, 17), (16, 16), (401, 603)):
         gate = np.full((max(1, size[0] // 4), max(1, size[1] // 4)), level, np.float32)
         assert not open_cells(gate, size, SkipSettings()).any()
-        assert open_cells(gate + 0.5, size, SkipSettings()).all()
+        assert open_cells(gate + 0.55, size, SkipSettings()).all()
+
+
+def test_faint_cells_open_with_a_certain_one_beside_them_and_not_by_themselves():
+    gate = np.zeros((100, 150), np.float32)
+    gate[8:16, 8:40] = 0.3  # rows 32 to 64 and columns 32 to 160: faint, with one certain cell at its end
+    gate[8:12, 36:40] = 0.9
+    gate[60:68, 100:120] = 0.3  # faint alone
+    cells = open_cells(gate, (400, 600), SETTINGS)
+    assert cells[2:4, 2:10].all()
+    assert cells.sum() == 16
+    low = SkipSettings(grow_cells=0, threshold=0.15, seed_threshold=0.2)
+    assert open_cells(gate, (400, 600), low).sum() == 16 + 10
+    corner = np.zeros((100, 150), np.float32)
+    corner[8:12, 8:12], corner[12:16, 12:16] = 0.3, 0.9
+    assert open_cells(corner, (400, 600), SETTINGS).sum() == 2
 
 
 def test_blur_at_the_last_rows_and_columns_is_found_though_their_cells_are_cut():

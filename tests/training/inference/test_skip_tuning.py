@@ -1,0 +1,107 @@
+"""What a setting saves and loses is known without running it, and equals what happens when it is run."""
+
+import numpy as np
+import pytest
+import torch
+
+from localblur.common.errors import LocalblurError
+from localblur.training.inference.engine import TorchEngine
+from localblur.training.inference.restore import restore_pixels
+from localblur.training.inference.selective import restore_blurred
+from localblur.training.inference.skip_tuning import (
+    Example,
+    Outcome,
+    Trial,
+    best_trial,
+    frontier,
+    settings_grid,
+    sweep,
+    weighted_psnr,
+)
+from localblur.training.inference.skipping import SkipSettings
+from localblur.training.networks.base import RestorationNetwork, Restored
+
+
+class Brightens(RestorationNetwork):
+    """Adds 0.2 to green where red is high, by a gate that is red's level."""
+
+    size_multiple = 4
+
+    def forward(self, image):
+        self.check_size(image)
+        gate = image[:, :1]
+        change = torch.zeros_like(image)
+        change[:, 1:2] = 0.2 * (gate > 0.3)
+        return Restored([image + change], [gate])
+
+
+class Gateless(Brightens):
+    def forward(self, image):
+        return Restored(super().forward(image).images, [])
+
+
+@pytest.fixture(scope="module")
+def example():
+    rng = np.random.default_rng(0)
+    blurred = rng.integers(0, 100, (400, 500, 3), dtype=np.uint8)
+    blurred[..., 0] = 10
+    blurred[80:160, 100:180, 0] = 220
+    blurred[240:300, 300:400, 0] = 120  # seen less clearly
+    mask = blurred[..., 0] > 50
+    sharp = blurred.copy()
+    sharp[mask, 1] += 50
+    return Example(blurred=blurred, sharp=sharp, mask=mask)
+
+
+def test_without_a_gate_or_a_blurred_pixel_nothing_can_be_measured(example):
+    with pytest.raises(LocalblurError, match="no gate"):
+        sweep(TorchEngine(Gateless()), [example], [SkipSettings()])
+    sharp = Example(blurred=example.blurred, sharp=example.sharp, mask=np.zeros_like(example.mask))
+    for examples in ([], [sharp]):
+        with pytest.raises(LocalblurError, match="no picture has a blurred pixel"):
+            sweep(TorchEngine(Brightens()), examples, [SkipSettings()])
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.6])
+def test_what_is_foretold_happens(example, threshold):
+    engine = TorchEngine(Brightens())
+    settings = SkipSettings(reduction=3, threshold=threshold, seed_threshold=threshold, grow_cells=1)
+    (trial,) = sweep(engine, [example], [settings])
+    dense = restore_pixels(engine, example.blurred).pixels
+    found = restore_blurred(engine, example.blurred, settings)
+    loss = weighted_psnr(dense, example.sharp, example.mask) - weighted_psnr(found.pixels, example.sharp, example.mask)
+    assert trial.mean.loss_db == pytest.approx(loss, abs=1e-3)
+    assert trial.mean.kept == pytest.approx((~found.restored)[~example.mask].mean(), abs=1e-6)
+    coarse = 136 * 168 / (400 * 500)  # a third of the size, up to multiples of 4
+    assert trial.mean.work == pytest.approx(found.share + coarse, rel=0.05)
+    if threshold == 0.2:
+        assert trial.mean.found == 1
+        assert trial.mean.loss_db == pytest.approx(0, abs=0.01)
+    else:
+        assert 0.4 < trial.mean.found < 0.6
+        assert trial.mean.loss_db > 10
+
+
+def test_a_picture_too_small_for_a_coarse_pass_saves_nothing(example):
+    part = slice(60, 180), slice(80, 200)
+    small = Example(blurred=example.blurred[part], sharp=example.sharp[part], mask=example.mask[part])
+    (trial,) = sweep(TorchEngine(Brightens()), [small], [SkipSettings()])
+    assert trial.mean.work == 1
+
+
+def trial(work, loss):
+    mean = Outcome(work=work, loss_db=loss, found=1, kept=1)
+    return Trial(settings=SkipSettings(), mean=mean, worst_loss_db=loss)
+
+
+def test_the_least_work_within_the_allowed_loss_is_best():
+    trials = [trial(0.1, 0.3), trial(0.2, 0.05), trial(0.3, 0.01), trial(0.4, 0.02)]
+    assert best_trial(trials, 0.05) is trials[1]
+    assert best_trial(trials, 0.04) is trials[2]
+    assert best_trial(trials, 0.001) is trials[2]
+    assert frontier(trials) == trials[:3]
+
+
+def test_seeds_are_always_above_the_threshold():
+    grid = settings_grid(thresholds=(0.2, 0.6), seeds=(0.3, 0.7), reductions=(4,), growths=(1,))
+    assert [(one.threshold, one.seed_threshold) for one in grid] == [(0.2, 0.3), (0.2, 0.7), (0.6, 0.7)]

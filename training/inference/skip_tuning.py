@@ -1,0 +1,180 @@
+"""Which settings find the blur: what skipping saves and what it loses, measured for many settings at once.
+
+Each picture is restored densely once, and its coarse gate taken once for each reduction. What a setting would have
+made of the picture follows without the network: the dense result where cells are open, the picture elsewhere. What it
+would have cost is the number of pixels that would have gone through the network, margins and the coarse pass included.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from localblur.common.errors import LocalblurError
+from localblur.training.inference.engine import Engine
+from localblur.training.inference.restore import Pixels, choose_tiling, restore_pixels
+from localblur.training.inference.selective import coarse_gate, coarse_reduction, planned_windows
+from localblur.training.inference.skipping import Box, SkipSettings, open_cells, weights
+from localblur.training.inference.tiling import round_up, spans
+
+REDUCTIONS = (3, 4, 5)
+THRESHOLDS = (0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5)
+SEED_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
+GROWTHS = (1, 2, 3)
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A picture whose truth is known: `blurred` and `sharp` (H, W, 3) of one integer type, `mask` bool (H, W)."""
+
+    blurred: Pixels
+    sharp: Pixels
+    mask: Mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A setting on one picture, or the means over several.
+
+    Attributes:
+        work: pixels through the network, divided by those of dense restoration.
+        loss_db: weighted PSNR lost against dense restoration; negative where skipping did better.
+        found: share of the blurred pixels that lie in open cells.
+        kept: share of the pixels outside the mask that come back to the bit whatever the network does.
+    """
+
+    work: float
+    loss_db: float
+    found: float
+    kept: float
+
+    @property
+    def faster(self) -> float:
+        """How many times less work than dense restoration."""
+        return 1 / self.work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A setting, what it gave on average, and the most it lost on a single picture."""
+
+    settings: SkipSettings
+    mean: Outcome
+    worst_loss_db: float
+
+
+def settings_grid(
+    reductions: Sequence[int] = REDUCTIONS,
+    thresholds: Sequence[float] = THRESHOLDS,
+    seeds: Sequence[float] = SEED_THRESHOLDS,
+    growths: Sequence[int] = GROWTHS,
+) -> list[SkipSettings]:
+    """Every combination whose seeds are above the threshold."""
+    return [
+        SkipSettings(reduction=reduction, threshold=threshold, seed_threshold=seed, grow_cells=grow)
+        for reduction, threshold, seed, grow in itertools.product(reductions, thresholds, seeds, growths)
+        if seed > threshold
+    ]
+
+
+def sweep(engine: Engine, examples: Iterable[Example], grid: Sequence[SkipSettings]) -> list[Trial]:
+    """Try all settings on all pictures; the trials come in the order of `grid`.
+
+    Raises:
+        LocalblurError: if the network has no gate, or no picture has a blurred pixel.
+    """
+    found: list[list[Outcome]] = [[] for _ in grid]
+    for example in examples:
+        if example.mask.any():
+            for outcomes, outcome in zip(found, _tried(engine, example, grid), strict=True):
+                outcomes.append(outcome)
+    if not found or not found[0]:
+        raise LocalblurError("no picture has a blurred pixel in its mask; nothing can be measured")
+    return [
+        Trial(settings=settings, mean=_mean(outcomes), worst_loss_db=max(one.loss_db for one in outcomes))
+        for settings, outcomes in zip(grid, found, strict=True)
+    ]
+
+
+def best_trial(trials: Sequence[Trial], most_loss_db: float) -> Trial:
+    """The least work among those that lose at most so much on average; if none does, the one that loses least."""
+    allowed = [trial for trial in trials if trial.mean.loss_db <= most_loss_db]
+    if not allowed:
+        return min(trials, key=lambda trial: trial.mean.loss_db)
+    return min(allowed, key=lambda trial: trial.mean.work)
+
+
+def frontier(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials that no other beats in both work and loss, the fastest first."""
+    kept: list[Trial] = []
+    for trial in sorted(trials, key=lambda trial: (trial.mean.work, trial.mean.loss_db)):
+        if not kept or trial.mean.loss_db < kept[-1].mean.loss_db:
+            kept.append(trial)
+    return kept
+
+
+def network_pixels(engine: Engine, height: int, width: int) -> int:
+    """Pixels that go through the network for a picture restored with `restore_pixels`, overlaps of windows included."""
+    size = [round_up(length, engine.size_multiple) for length in (height, width)]
+    tiling = choose_tiling(engine, height, width)
+    if tiling is None:
+        return size[0] * size[1]
+    rows, columns = (sum(span.stop - span.start for span in spans(length, tiling)) for length in size)
+    return rows * columns
+
+
+def weighted_psnr(image: Pixels, sharp: Pixels, mask: Mask) -> float:
+    """PSNR in dB of the pixels of the mask."""
+    return _psnr(image[mask].astype(np.float32), sharp[mask].astype(np.float32), np.iinfo(sharp.dtype).max)
+
+
+def _tried(engine: Engine, example: Example, grid: Sequence[SkipSettings]) -> Iterator[Outcome]:
+    size = example.mask.shape[0], example.mask.shape[1]
+    dense = restore_pixels(engine, example.blurred)
+    dense_pixels = network_pixels(engine, *size)
+    top = float(np.iinfo(example.sharp.dtype).max)
+    before, after, sharp = (
+        image[example.mask].astype(np.float32) for image in (example.blurred, dense.pixels, example.sharp)
+    )
+    dense_db = _psnr(after, sharp, top)
+    gates: dict[int, npt.NDArray[np.uint8]] = {}
+    for settings in grid:
+        reduction = coarse_reduction(size, settings)
+        if reduction not in gates:
+            gates[reduction] = coarse_gate(engine, example.blurred, reduction)
+        gate = gates[reduction]
+        cells = open_cells(gate / np.float32(255), size, settings)
+        weight = weights(cells, Box(0, 0, *size), settings.cell_px)
+        inside = weight[example.mask][:, None]
+        mixed = np.rint(before + inside * (after - before))
+        windows = planned_windows(cells, size, settings, engine.size_multiple)
+        parts = [network_pixels(engine, box.bottom - box.top, box.right - box.left) for _, box in windows]
+        # a picture too small to be made smaller goes through the network once
+        work = dense_pixels if reduction == 1 else network_pixels(engine, *gate.shape) + sum(parts)
+        yield Outcome(
+            work=work / dense_pixels,
+            loss_db=dense_db - _psnr(mixed, sharp, top),
+            found=float((inside > 0).mean()),
+            kept=float((weight[~example.mask] == 0).mean()) if not example.mask.all() else 1.0,
+        )
+
+
+def _psnr(image: npt.NDArray[Any], sharp: npt.NDArray[Any], top: float) -> float:
+    error = float(np.mean((image - sharp) ** 2, dtype=np.float64))
+    return math.inf if error == 0 else 10 * math.log10(top**2 / error)
+
+
+def _mean(outcomes: Sequence[Outcome]) -> Outcome:
+    return Outcome(
+        work=fmean(one.work for one in outcomes),
+        loss_db=fmean(one.loss_db for one in outcomes),
+        found=fmean(one.found for one in outcomes),
+        kept=fmean(one.kept for one in outcomes),
+    )
