@@ -24,7 +24,8 @@ def decode_frames(container: Any, stream: Any, source: Path) -> Iterator[Any | N
 
     A frame that is predicted from a damaged one is wrong although its own data are whole, and few decoders mark it; so
     everything from the damage to the next key frame counts as damaged. Damage that a decoder does not notice (VP9 and
-    H.265 decode noise without complaint) is not found.
+    H.265 decode noise without complaint) is not found, nor where frames are lost without a gap in time (AVI counts only
+    those it finds); there the end tells that some are.
 
     Raises:
         LocalblurError: after the last readable frame, if the file cannot be read further or is shorter than it says.
@@ -96,7 +97,7 @@ def _check_end(container: Any, stream: Any, source: Path, span_s: float) -> None
     rate = float(stream.average_rate or 0)
     stated_s = _stated_duration_s(container, stream, rate)
     if rate > 0 and stated_s is not None and (stated_s - span_s) * rate > SHORTFALL_FRAMES:
-        raise LocalblurError(f"{source} is truncated: it ends after {span_s:.2f} of {stated_s:.2f} s")
+        raise LocalblurError(f"{source} is truncated or damaged: frames for {span_s:.2f} of {stated_s:.2f} s are in it")
 
 
 def _stated_duration_s(container: Any, stream: Any, rate: float) -> float | None:
