@@ -43,7 +43,7 @@ def decode_frames(container: Any, stream: Any, source: Path) -> Iterator[Any | N
             damaged = frame.is_corrupt or (damaged and not frame.key_frame)
             if frame.time is not None:
                 start = min(start, frame.time)  # some containers count from 0 though the first frame is later
-                end = np.fmax(end, frame.time + float(frame.duration * frame.time_base))
+                end = np.fmax(end, frame.time)
             yield None if damaged else frame
     _check_end(container, stream, source, end - start)
 
@@ -96,7 +96,7 @@ def _check_end(container: Any, stream: Any, source: Path, span_s: float) -> None
     """Containers state how long they are; demuxers do not complain when less is there. NaN: times are unknown."""
     rate = float(stream.average_rate or 0)
     stated_s = _stated_duration_s(container, stream, rate)
-    if rate > 0 and stated_s is not None and (stated_s - span_s) * rate > SHORTFALL_FRAMES:
+    if rate > 0 and stated_s is not None and (stated_s - span_s) * rate > 1 + SHORTFALL_FRAMES:  # 1: the last itself
         raise LocalblurError(f"{source} is truncated or damaged: frames for {span_s:.2f} of {stated_s:.2f} s are in it")
 
 
