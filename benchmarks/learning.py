@@ -94,7 +94,7 @@ class Plan:
 @click.option("--steps", type=click.IntRange(min=1), help="Of every run.  [default: the recipe's]")
 @click.option("--pairs", type=click.IntRange(min=24), default=720, show_default=True, help="Of each kind of data.")
 @click.option(
-    "--photos", type=click.Path(path_type=Path), multiple=True, help="For synthesize-local.  [default: bundled ones]"
+    "--photos", type=click.Path(path_type=Path), multiple=True, help="For synthesize-local.  [default: generated]"
 )
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Override a setting in every run.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -146,11 +146,11 @@ def main(
     for number, name in enumerate(names, start=1):
         heading = f"[{number}/{len(names)}] {name}"
         finished = network_run(plan, name, heading) if networks else variant_run(plan, name, heading)
-        write_text(output, report_text(work, {name: variant.text for name, variant in VARIANTS.items()}))
         if not finished:
             click.echo(f"{heading}: out of time; the same call continues")
             break
-    click.echo(f"report: {output}")
+        write_text(output, report_text(work, {name: variant.text for name, variant in VARIANTS.items()}))
+        click.echo(f"{heading}: done; report: {output}")
 
 
 def variant_run(plan: Plan, name: str, heading: str) -> bool:
@@ -159,7 +159,6 @@ def variant_run(plan: Plan, name: str, heading: str) -> bool:
     steps = plan.steps or int(read_recipe(RECIPE)["steps"])
     request = {"recipe": RECIPE, "steps": steps, "seed": plan.seed, "overrides": list(plan.overrides)}
     if refuse_other_request(place, request):
-        click.echo(f"{heading}: done before")
         return True
     files = [plan.data(part) for part in variant.data]
     counts = {part: count_pairs(file, "train") for part, file in zip(variant.data, files, strict=True)}
@@ -181,7 +180,6 @@ def network_run(plan: Plan, name: str, heading: str) -> bool:
     values = network_values(name, plan.steps)
     request = {"recipe": name, "steps": values["steps"], "seed": plan.seed, "overrides": list(plan.overrides)}
     if refuse_other_request(place, request):
-        click.echo(f"{heading}: done before")
         return True
     shape = f"{values['data']['batch']} patches of {values['data']['patch_px']} px"
     click.echo(f"{heading}: {values['steps']} steps of {shape}")

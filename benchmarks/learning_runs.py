@@ -114,6 +114,7 @@ def refuse_other_request(place: Path, request: Mapping[str, Any]) -> bool:
         return False
     before = read_result(place)["request"]
     if before != dict(request):
-        changed = ", ".join(f"{name} was {before.get(name)}, now {request[name]}" for name in request)
+        differing = [name for name in request if before.get(name) != request[name]]
+        changed = ", ".join(f"{name} was {before.get(name)}, now {request[name]}" for name in differing)
         raise LocalblurError(f"{place} was made otherwise ({changed}); choose another --work or remove that folder")
     return True
