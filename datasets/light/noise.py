@@ -20,7 +20,10 @@ _ADVICE = {
     "full_well_e": re.compile(r"^(?:camera (\w+): )?full well at this gain: ([0-9.eE+]+) e\b", re.MULTILINE),
     "read_noise_e": re.compile(r"^(?:camera (\w+): )?read noise: ([0-9.eE+]+) \+-", re.MULTILINE),
 }
-HOW = "give FULL_WELL,READ_NOISE in electrons (for example 9600,4) or a file that states both, see docs"
+HOW = (
+    "give FULL_WELL,READ_NOISE in electrons (for example 9600,4) or a file that states both, such as what capture"
+    " --advise prints after --calibrate bracket"
+)
 
 
 class CameraNoise(Settings):
