@@ -70,7 +70,7 @@ def draw_curves(scores: Mapping[str, Sequence[Score]], measure: str, seed: int) 
     before, *_ = scores.values()
     estimated = sum(score.blur_estimated for score in before)
     label = "blur length, px" + (f" ({estimated} of {len(before)} estimated)" if estimated else "")
-    positions = {label: _length, "blurred area, % of the picture": _area}
+    positions = {label: length_px, "blurred area, % of the picture": area_percent}
     unit = f"{MEASURES[measure].title}, {MEASURES[measure].unit}".rstrip(", ")
     rows = {unit: scores, f"gain in {unit}": gains(scores, measure)}
     charts = [
@@ -106,11 +106,13 @@ def gains(scores: Mapping[str, Sequence[Score]], measure: str) -> dict[str, list
     }
 
 
-def _length(score: Score) -> float:
+def length_px(score: Score) -> float:
+    """Length of the blur."""
     return score.blur_px
 
 
-def _area(score: Score) -> float:
+def area_percent(score: Score) -> float:
+    """Blurred share of the picture in percent; NaN for none."""
     return 100 * score.blurred_share if score.blurred_share else math.nan
 
 

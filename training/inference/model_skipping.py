@@ -40,7 +40,7 @@ def stored_skipping(model: Path) -> SkipSettings:
     Raises:
         LocalblurError: if the file is damaged.
     """
-    folder = _weights_folder(model)
+    folder = weights_folder(model)
     if folder is None or not (folder / SKIPPING_NAME).is_file():
         return SkipSettings()
     path = folder / SKIPPING_NAME
@@ -60,7 +60,7 @@ def store_skipping(model: Path, settings: SkipSettings, measured: dict[str, floa
     Raises:
         LocalblurError: if there is no model.
     """
-    folder = _weights_folder(model)
+    folder = weights_folder(model)
     if folder is None:
         raise LocalblurError(f"no model in {model} to write {SKIPPING_NAME} beside; give a model or run folder")
     stored = StoredSkipping(weights_sha256=_sha256(folder), settings=settings, measured=measured)
@@ -68,7 +68,7 @@ def store_skipping(model: Path, settings: SkipSettings, measured: dict[str, floa
     return folder / SKIPPING_NAME
 
 
-def _weights_folder(model: Path) -> Path | None:
+def weights_folder(model: Path) -> Path | None:
     """Where `load_model` finds the weights."""
     return next((place for place in (model, model / "best", model / "last") if (place / WEIGHTS_NAME).is_file()), None)
 
