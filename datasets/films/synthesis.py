@@ -106,15 +106,20 @@ def synthesize(
             for number in range(len(plan.videos)):
                 _sheet(output, number, place, result, plan)
         if not place.finished(plan):
-            reasons = sorted({why.partition(":")[0] for _, _, why in result.dropped})
-            raise LocalblurError(
-                f"all {len(result.dropped)} windows were dropped ({', '.join(reasons)}); film something that moves"
-                " slower or faster, or change --set static_share or interpolation.largest_unexplained"
-                if result.dropped
-                else "no pair was made: " + "; ".join(result.problems)
-            )
+            raise LocalblurError(_nothing_made(result))
     result.pairs, result.scenes = count_stored(output)
     return result
+
+
+def _nothing_made(result: Synthesis) -> str:
+    if not result.dropped:
+        return "no pair was made: " + "; ".join(result.problems)
+    reasons = sorted({why.partition(":")[0] for _, _, why in result.dropped})
+    seen = f"; see {result.sheets[0]}" if result.sheets else ""
+    return (
+        f"all {len(result.dropped)} windows were dropped ({', '.join(reasons)}); film something that moves slower or"
+        f" faster, or change --set static_share or interpolation.largest_unexplained{seen}"
+    )
 
 
 def _output(

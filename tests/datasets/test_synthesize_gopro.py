@@ -116,6 +116,10 @@ def test_static_windows_are_left_out_on_request(tmp_path, write_video, moving_fr
     result = run(clip, "-o", tmp_path / "x.h5", "--frames", "7", "--skip-static")
     assert result.exit_code == 1
     assert "static" in result.stderr
+    result = run(clip, "-o", tmp_path / "x.h5", "--frames", "7", "--skip-static", "--preview")
+    sheet = tmp_path / "x.h5.preview" / "clip.png"
+    assert result.stderr.endswith(f"see {sheet}\n")
+    assert sheet.is_file()
     clip = write_video(tmp_path / "clip.mkv", [*still, *moving_frames(7)])
     result = run(clip, "-o", tmp_path / "x.h5", "--frames", "7", "--skip-static", "--no-mask")
     assert result.exit_code == 0
