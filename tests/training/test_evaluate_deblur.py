@@ -54,7 +54,7 @@ def score(value: float) -> Score:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("run") / "best"
+    folder = tmp_path_factory.mktemp("run") / "net"
     save_model(folder, "lbag", OPTIONS, NETWORKS["lbag"](OPTIONS), {"recipe": "tiny"}, {}, "abc")
     return folder
 
@@ -197,6 +197,7 @@ def test_labels_tell_paths_apart():
     assert unique_labels([Path("/r/blurred")], reserved=["blurred"]) == ["r/blurred"]
     with pytest.raises(LocalblurError, match="twice"):
         unique_labels([Path("a"), Path("a")])
+    assert unique_labels([Path("/r/a/best")]) == ["a/best"]
 
 
 def test_the_report_holds_every_pair_and_counts_what_is_left_out(tmp_path, data, model):
@@ -206,7 +207,7 @@ def test_the_report_holds_every_pair_and_counts_what_is_left_out(tmp_path, data,
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["pairs"], summary["scenes"], summary["rejected"]) == (8, 3, 1)
     assert (summary["without_mask"], summary["empty_mask"]) == (1, 1)
-    blurred, best = summary["methods"]["blurred"], summary["methods"]["best"]
+    blurred, best = summary["methods"]["blurred"], summary["methods"]["net"]
     assert blurred["mean"]["weighted_psnr"]["pairs"] == 6
     assert len(best["model"]["weights_sha256"]) == 64
     assert best["model"]["trained_on"] == "abc"
@@ -215,11 +216,11 @@ def test_the_report_holds_every_pair_and_counts_what_is_left_out(tmp_path, data,
     assert not [row for row in table if row["scene"] == "s0" and row["pair"] == "90"]
     means = {
         method: np.mean([float(row["psnr"]) for row in table if row["method"] == method])
-        for method in ("blurred", "best")
+        for method in ("blurred", "net")
     }
-    assert means["best"] == pytest.approx(best["mean"]["psnr"]["value"], abs=1e-5)
+    assert means["net"] == pytest.approx(best["mean"]["psnr"]["value"], abs=1e-5)
     gain = best["gain"]["psnr"]
-    assert gain["mean"] == pytest.approx(means["best"] - means["blurred"], abs=1e-5)
+    assert gain["mean"] == pytest.approx(means["net"] - means["blurred"], abs=1e-5)
     low, high = gain["interval_95_over_scenes"]
     assert low <= gain["mean"] <= high
     unmasked = next(row for row in table if row["scene"] == "s2" and row["pair"] == "90")
@@ -232,9 +233,9 @@ def test_the_report_holds_every_pair_and_counts_what_is_left_out(tmp_path, data,
 def test_the_page_needs_no_other_file_and_its_links_lead_somewhere(tmp_path, data, model):
     out = tmp_path / "out"
     assert evaluate(data, "--model", model, "-o", out, "--pictures", "1").exit_code == 0
-    expected = ["best_best1.png", "best_median.png", "best_worst1.png"]
+    expected = ["net_best1.png", "net_median.png", "net_worst1.png"]
     assert sorted(path.name for path in (out / "strips").iterdir()) == expected
-    assert read_image(out / "strips" / "best_best1.png").shape[1] > 3 * 400
+    assert read_image(out / "strips" / "net_best1.png").shape[1] > 3 * 400
     page = (out / "index.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 3
     assert page.count("data:image/png;base64,") == (out / "curves.png").is_file()
@@ -272,8 +273,8 @@ def test_without_masks_weighted_numbers_are_absent_and_said_to_be(tmp_path, mode
     assert result.exit_code == 0, result.output
     assert "no pair has a blur mask" in result.stdout
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["methods"]["best"]["mean"]["weighted_ssim"]["value"] is None
-    assert summary["methods"]["best"]["gain"]["weighted_psnr"]["mean"] is None
+    assert summary["methods"]["net"]["mean"]["weighted_ssim"]["value"] is None
+    assert summary["methods"]["net"]["gain"]["weighted_psnr"]["mean"] is None
 
 
 def test_without_a_model_only_the_blurred_pictures_are_measured(tmp_path, data):
@@ -290,7 +291,7 @@ def test_equal_pictures_do_not_make_the_mean_infinite(tmp_path, model):
     result = evaluate(path, "--model", model, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     methods = json.loads((tmp_path / "out" / "summary.json").read_text())["methods"]
-    means = [methods[name]["mean"]["psnr"] for name in ("blurred", "best")]
+    means = [methods[name]["mean"]["psnr"] for name in ("blurred", "net")]
     assert [(mean["pairs"], mean["equal_pictures"]) for mean in means] == [(1, 1)] * 2
-    assert means[1]["value"] - means[0]["value"] == pytest.approx(methods["best"]["gain"]["psnr"]["mean"])
+    assert means[1]["value"] - means[0]["value"] == pytest.approx(methods["net"]["gain"]["psnr"]["mean"])
     assert "leaves out, for every method, 1 pairs" in result.stdout

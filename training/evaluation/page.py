@@ -4,6 +4,7 @@ import base64
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from localblur.training.evaluation.measures import MEASURES
@@ -14,6 +15,7 @@ from localblur.training.evaluation.tables import (
     file_table,
     further_table,
     headline_table,
+    method_table,
     remarks,
 )
 
@@ -41,11 +43,17 @@ class PageStrip:
 def make_page(summary: Mapping[str, Any], strips: Sequence[PageStrip], curves: bytes | None) -> str:
     """The whole page; sections without content are left out."""
     leading = MEASURES[summary["leading_measure"]].title
+    files = ", ".join(Path(name).name for name in summary["data"])
+    versions = summary["versions"]
     sections = [
+        _note(f"{files}; {summary['created'][:10]}, localblur {versions['localblur']}, torch {versions['torch']}"),
         _table(headline_table(summary)),
         *(f"<p><small>{html.escape(line)}</small></p>" for line in remarks(summary)),
         _section("Further numbers", _table(further_table(summary))),
     ]
+    methods = method_table(summary)
+    if len(methods) > 1:
+        sections.append(_section("Models", _table(methods)))
     if summary["comparisons"]:
         told = (
             "Difference of the means on the same pairs. A scene is one observation in both tests; many comparisons"

@@ -24,6 +24,8 @@ from localblur.training.evaluation.scoring import BLURRED, EvaluationPair, Score
 from localblur.training.inference.engine import Precision
 from localblur.training.inference.restore import Tile
 
+_RUN_MODELS = ("best", "last")
+
 
 class EvaluationSettings(Settings):
     """What decides the numbers of an evaluation; stored in its summary.
@@ -211,6 +213,8 @@ def _picture(image: torch.Tensor) -> Picture:
 def unique_labels(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[str]:
     """A short name for each path: its last part, or as many parts as are needed to tell them apart.
 
+    The last part alone is no name where it is that of a model in a run folder: every run has a "best".
+
     Raises:
         LocalblurError: if a path occurs twice.
 
@@ -224,6 +228,6 @@ def unique_labels(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[s
         raise LocalblurError(f"{twice} is given twice; give it once")
     for length in range(1, max((len(path.parts) for path in resolved), default=1) + 1):
         labels = ["/".join(path.parts[-length:]) for path in resolved]
-        if len(set(labels)) == len(labels) and not set(labels) & set(reserved):
+        if len(set(labels)) == len(labels) and not set(labels) & {*reserved, *_RUN_MODELS}:
             break
     return labels

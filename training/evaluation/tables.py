@@ -26,10 +26,24 @@ def further_table(summary: Mapping[str, Any]) -> Rows:
     methods, reference = summary["methods"], summary["reference"]
     rows = [["", *methods, SHARP]]
     for name, measure in MEASURES.items():
-        means = [content["mean"][name]["value"] for content in methods.values()]
-        if name not in HEADLINE and any(mean is not None for mean in means):
+        known = any(content["mean"][name]["value"] is not None for content in methods.values())
+        if name not in HEADLINE and known:
             own = _number(reference[name]["value"], name) if name in WITHOUT_REFERENCE else ""
-            rows.append([measure.title, *(_number(mean, name) for mean in means), own])
+            # of what is only ever 0 for the blurred picture, or better neither way, the gain tells nothing more
+            show = cell if measure.better == "higher" else _mean_alone
+            rows.append([measure.title, *(show(content, name) for content in methods.values()), own])
+    return rows
+
+
+def method_table(summary: Mapping[str, Any]) -> Rows:
+    """What each model is: network, size, recipe, training data; only a head without models."""
+    rows = [["", "network", "parameters", "recipe", "trained on"]]
+    for label, content in summary["methods"].items():
+        model = content["model"]
+        if model is not None:
+            origin = ", ".join(model["trained_on_files"]) or "unknown"
+            size = f"{model['parameters'] / 1e6:.2f} M"
+            rows.append([label, model["network"], size, model["recipe"] or "unknown", origin])
     return rows
 
 
@@ -92,6 +106,10 @@ def cell(content: Mapping[str, Any], name: str) -> str:
     if gain is None or gain["mean"] is None:
         return text
     return f"{text} ({_gain(gain['mean'], gain['interval_95_over_scenes'], name)})"
+
+
+def _mean_alone(content: Mapping[str, Any], name: str) -> str:
+    return _number(content["mean"][name]["value"], name)
 
 
 def remarks(summary: Mapping[str, Any]) -> list[str]:
