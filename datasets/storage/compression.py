@@ -33,14 +33,16 @@ _FILTERS: MappingProxyType[int, str] = MappingProxyType(
 _BUILT_IN = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF)
 
 
-def check_compression(compression: str) -> None:
-    """Raise a `LocalblurError` if pictures cannot be compressed in this way here."""
-    if compression not in COMPRESSIONS:
+def check_compression(compression: str) -> Compression:
+    """`compression`, or a `LocalblurError` if pictures cannot be compressed in this way here."""
+    known: dict[str, Compression] = {name: name for name in COMPRESSIONS}
+    if compression not in known:
         raise LocalblurError(f"compression must be one of {', '.join(COMPRESSIONS)}, got {compression!r}")
     if compression == "bitshuffle-lz4" and not _available(BITSHUFFLE):
         raise LocalblurError(
             "compression bitshuffle-lz4 needs hdf5plugin: pip install 'localblur[fast]', or choose another one"
         )
+    return known[compression]
 
 
 def filter_options(compression: Compression) -> tuple[str | int | None, int | tuple[int, ...] | None]:

@@ -11,7 +11,6 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,11 @@ import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path, read_json, write_json
-from localblur.datasets.pair import Pair, PairInfo, Verdict
+from localblur.datasets.pair import Pair
+from localblur.datasets.storage.compression import Compression, check_compression
 from localblur.datasets.storage.hdf5 import writing
+from localblur.datasets.storage.packed_pairs import PackedImage, PackedPair, pack_pair, plain_row, row_of
+from localblur.datasets.storage.schema import StoreHeader
 
 logger = logging.getLogger(__name__)
 
@@ -49,39 +51,46 @@ def part_path(folder: Path, scene: str, name: str) -> Path:
 
 
 def write_part(folder: Path, pair: Pair, split: str) -> Path:
-    """Write a finished pair into `folder` (see `parts_folder`) atomically; usable from worker processes.
+    """Pack a finished pair and leave it in `folder` (see `parts_folder`) atomically; for worker processes.
 
     Returns:
         The part, to be handed to `PairsWriter.fold`. Writing the same pair again replaces its part.
+
+    Raises:
+        LocalblurError: if the pair cannot be stored in the file that is being made (see `pack_pair`), or none is.
     """
-    info = asdict(pair.info) | {"verdict": Verdict(pair.info.verdict).value}
-    arrays = {"blurred": pair.blurred, "sharp": pair.sharp}
-    if pair.mask is not None:
-        arrays["mask"] = pair.mask
-    path = part_path(folder, pair.scene, pair.info.name)
-    write_arrays(path, arrays, {"scene": pair.scene, "split": split, "info": info})
+    header, compression = _file_of(folder)
+    return write_packed(folder, pack_pair(header, pair, split, compression))
+
+
+def write_packed(folder: Path, packed: PackedPair) -> Path:
+    """Leave a packed pair in `folder`, as `write_part` does."""
+    path = part_path(folder, packed.scene, packed.name)
+    arrays: Arrays = {"row": plain_row(packed.row)}
+    for name, image in packed.images.items():
+        arrays |= {f"{name}/content": image.content, f"{name}/table": image.table}
+    write_arrays(path, arrays, {"scene": packed.scene, "split": packed.split, "size": list(packed.size)})
     return path
 
 
-def read_part(path: Path) -> tuple[Pair, str]:
-    """Read a part: the pair and its split.
+def read_part(path: Path) -> PackedPair:
+    """Read a part.
 
     Raises:
         LocalblurError: if it is torn, foreign, or makes no sense.
     """
     arrays, content = read_arrays(path)
     try:
-        info = dict(content["info"])
-        box = info["valid_box"]
-        info |= {"verdict": Verdict(info["verdict"]), "valid_box": None if box is None else tuple(box)}
-        pair = Pair(
-            scene=content["scene"],
-            info=PairInfo(**info),
-            blurred=arrays["blurred"],
-            sharp=arrays["sharp"],
-            mask=arrays.get("mask"),
+        row = row_of(arrays.pop("row"))
+        names = {key.partition("/")[0] for key in arrays}
+        images = {
+            name: PackedImage(content=arrays[f"{name}/content"], table=arrays[f"{name}/table"])
+            for name in sorted(names)
+        }
+        height, width = content["size"]
+        return PackedPair(
+            scene=str(content["scene"]), split=str(content["split"]), size=(height, width), row=row, images=images
         )
-        return pair, str(content["split"])
     except (KeyError, TypeError, ValueError) as error:
         raise LocalblurError(f"part {path} makes no sense: {error}") from error
 
@@ -104,6 +113,16 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
     except (OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise LocalblurError(f"part {path} is torn or foreign: {' '.join(str(error).split())}") from error
     return arrays, content
+
+
+def _file_of(folder: Path) -> tuple[StoreHeader, Compression]:
+    """Header and compression of the file that is made from the parts in `folder`."""
+    run = read_json(folder / HEADER)
+    try:
+        header = StoreHeader.model_validate({name: run[name] for name in StoreHeader.model_fields})
+        return header, check_compression(run["compression"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise LocalblurError(f"{folder / HEADER} is damaged; delete {folder} to start afresh") from error
 
 
 def list_parts(folder: Path) -> list[Path]:

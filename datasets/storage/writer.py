@@ -30,18 +30,19 @@ from localblur.datasets.storage.layout import (
     create_scene,
     flatten,
     put_calibration,
-    put_pair,
     room_for,
     write_header,
 )
-from localblur.datasets.storage.parts import CALIBRATION, parts_folder, read_arrays, read_part, write_arrays, write_part
-from localblur.datasets.storage.schema import (
-    SCHEMA_VERSION,
-    StoreHeader,
-    check_pair,
-    encode_row,
-    text,
+from localblur.datasets.storage.packed_pairs import PackedPair, pack_pair, put_packed
+from localblur.datasets.storage.parts import (
+    CALIBRATION,
+    parts_folder,
+    read_arrays,
+    read_part,
+    write_arrays,
+    write_packed,
 )
+from localblur.datasets.storage.schema import SCHEMA_VERSION, StoreHeader, text
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class PairsWriter:
             `bitshuffle-lz4` (as small as gzip and several times faster; needs the `fast` extra, also to read).
         identity: what else makes two calls the same run, as plain JSON values: the inputs (see `files_identity`), files
             written beside the output. Kept beside the parts and not in the file: it names folders of this machine.
-        threads: that compress pictures while they are stored.
+        threads: that compress the pictures given to `add`; of parts they are compressed already.
 
     Attributes:
         parts: the folder for `write_part`.
@@ -131,9 +132,11 @@ class PairsWriter:
             LocalblurError: if the pair does not fit the file: its type, the image size or split of its scene, a name
                 twice, texts too long.
         """
-        row = self._check(pair, split)
-        write_part(self.parts, pair, split)
-        self._fold(pair, split, row)
+        self._refuse_twice(pair.scene, pair.info.name)
+        packed = pack_pair(self.header, pair, split, self.compression, self._threads)
+        self._check(packed)
+        write_packed(self.parts, packed)
+        self._fold(packed)
 
     def fold(self, part: Path) -> None:
         """Fold in a part that a worker wrote with `write_part` into the folder `self.parts`.
@@ -141,14 +144,14 @@ class PairsWriter:
         Raises:
             LocalblurError: if the part is torn or foreign, or its pair does not fit, as in `add`.
         """
-        pair, split = read_part(part)
-        self._refuse_twice(pair)  # before anything is removed: the part of the pair that is in has the same path
+        packed = read_part(part)
+        self._refuse_twice(packed.scene, packed.name)  # before anything is removed: the pair that is in has this part
         try:
-            row = self._check(pair, split)
+            self._check(packed)
         except LocalblurError:
             part.unlink(missing_ok=True)
             raise
-        self._fold(pair, split, row)
+        self._fold(packed)
 
     def set_calibration(self, content: Mapping[str, Any]) -> None:
         """Store a rig calibration under /calibration: nested mappings become groups, arrays datasets, the rest JSON."""
@@ -224,15 +227,15 @@ class PairsWriter:
         earlier = parts_files.list_parts(self.parts)
         for part in with_progress(earlier, len(earlier), f"{self.path.name}: taking up finished"):
             try:
-                pair, split = read_part(part)
-                if (pair.scene, pair.info.name) in self.finished:
+                packed = read_part(part)
+                if (packed.scene, packed.name) in self.finished:
                     continue
-                row = self._check(pair, split)
+                self._check(packed)
             except LocalblurError as error:
                 logger.warning("%s; it is ignored and its pair done again", error)
                 part.unlink(missing_ok=True)
                 continue
-            self._fold(pair, split, row)
+            self._fold(packed)
         if (self.parts / CALIBRATION).exists():
             try:
                 arrays, content = read_arrays(self.parts / CALIBRATION)
@@ -247,43 +250,39 @@ class PairsWriter:
             put_calibration(self._file, arrays, plain)
             self._file.flush()
 
-    def _check(self, pair: Pair, split: str) -> npt.NDArray[Any]:
-        """The encoded row of a pair that fits the file."""
-        check_pair(self.header, pair, split)
-        self._refuse_twice(pair)
-        label = f"pair {pair.scene}/{pair.info.name}"
-        known_split = self._splits.get(pair.scene, split)
-        if split != known_split:
+    def _check(self, packed: PackedPair) -> None:
+        """Refuse a pair that fits the file but not its scene."""
+        self._refuse_twice(packed.scene, packed.name)
+        label = f"pair {packed.scene}/{packed.name}"
+        known_split = self._splits.get(packed.scene, packed.split)
+        if packed.split != known_split:
             raise LocalblurError(
-                f"{label} is meant for split {split} but its scene is in {known_split}; a scene is never divided"
+                f"{label} is meant for split {packed.split} but its scene is in {known_split}; a scene is never divided"
             )
-        height, width = pair.blurred.shape[:2]
-        known_height, known_width = self._sizes.get(pair.scene, (height, width))
+        height, width = packed.size
+        known_height, known_width = self._sizes.get(packed.scene, (height, width))
         if (height, width) != (known_height, known_width):
             raise LocalblurError(
                 f"{label} is {width}x{height} but its scene is {known_width}x{known_height};"
                 " a scene has one image size: put other sizes into a scene of their own"
             )
-        return encode_row(pair)
 
-    def _refuse_twice(self, pair: Pair) -> None:
-        if (pair.scene, pair.info.name) in self.finished:
+    def _refuse_twice(self, scene: str, name: str) -> None:
+        if (scene, name) in self.finished:
             raise LocalblurError(
-                f"pair {pair.scene}/{pair.info.name} is in {self.path.name} already;"
-                " give scenes and pairs different names"
+                f"pair {scene}/{name} is in {self.path.name} already; give scenes and pairs different names"
             )
 
-    def _fold(self, pair: Pair, split: str, encoded: npt.NDArray[Any]) -> None:
-        scene, shape = pair.scene, pair.blurred.shape
-        with writing(self.path), reserved(self._file, self._building, room_for(shape[0], shape[1], self.header.dtype)):
+    def _fold(self, packed: PackedPair) -> None:
+        scene, size, dtype = packed.scene, packed.size, self.header.dtype
+        with writing(self.path), reserved(self._file, self._building, room_for(*size, dtype)):
             if scene not in self._counts:
-                create_scene(self._file, scene, split, shape, pair.blurred.dtype, self.compression)
-                self._splits[scene], self._sizes[scene], self._counts[scene] = split, (shape[0], shape[1]), 0
-            group = self._file["scenes"][scene]
-            put_pair(group, self._counts[scene], pair, encoded, self.header.encoding, self.compression, self._threads)
+                create_scene(self._file, scene, packed.split, (*size, 3), dtype, self.compression)
+                self._splits[scene], self._sizes[scene], self._counts[scene] = packed.split, size, 0
+            put_packed(self._file["scenes"][scene], self._counts[scene], packed, self.compression)
             self._file.flush()
         self._counts[scene] += 1
-        self.finished.add((scene, pair.info.name))
+        self.finished.add((scene, packed.name))
 
     def _close(self) -> None:
         """Close building.h5 well and say so; only then will a later run trust it."""
