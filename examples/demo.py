@@ -36,7 +36,7 @@ class Plan:
     clips: int = 60
     clip_size: tuple[int, int] = (384, 256)
     steps: int = 680
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ("validation.every_steps=100", "validation.samples=16", "log_every_steps=10")
 
 
 FULL = Plan()

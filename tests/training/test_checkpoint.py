@@ -78,7 +78,7 @@ def test_a_model_comes_back_bit_for_bit_in_evaluation_mode(tmp_path):
     loaded, card = load_model(tmp_path)
     assert same_weights(network, loaded)
     assert not loaded.training
-    assert (card.network, card.options["width"], card.options["clamp_gate"]) == ("lbag-small", 8, 0.1)
+    assert (card.network, card.options["width"], card.options["clamp_gate"]) == ("lbag-small", 8, 0.0)
     assert card.metrics == {"psnr": 31.5, "weighted_psnr": None, "best": None}
     assert (card.recipe, card.data_fingerprint) == ({"steps": 3}, "abc")
     assert card.versions["torch"] == torch.__version__

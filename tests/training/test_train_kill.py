@@ -40,6 +40,7 @@ def command(pairs, run):
         "log_every_steps=1",
         "network.options.width=8",
         "network.options.num_res=1",
+        "data.stages=[]",
         "data.patch_px=48",
         "data.batch=1",
         "validation.patch_px=48",

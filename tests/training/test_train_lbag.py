@@ -21,6 +21,7 @@ SMALL = (
     "steps=4",
     "network.options.width=8",
     "network.options.num_res=1",
+    "data.stages=[]",
     "data.patch_px=48",
     "data.batch=2",
     "schedule.warmup_steps=1",
@@ -56,7 +57,7 @@ def pairs(tmp_path_factory):
 
 def call(*arguments, small=True):
     sets = [item for setting in SMALL for item in ("--set", setting)] if small else []
-    return CliRunner().invoke(main, [*map(str, arguments), *sets])
+    return CliRunner().invoke(main, [*sets, *map(str, arguments)])
 
 
 def one_line(result):

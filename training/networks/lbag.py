@@ -9,6 +9,7 @@ from torch import nn
 
 from localblur.common.settings import Settings
 from localblur.training.networks.base import Restored
+from localblur.training.networks.gated import apply_gate
 from localblur.training.networks.mimo_layers import MIMOTrunk
 
 
@@ -38,15 +39,6 @@ class LBAGOptions(Settings):
     identity_start: bool = False
 
 
-class LBAGSmallOptions(LBAGOptions):
-    """The same graph, narrow and shallow (0.93 M parameters): made to be trained and run on two processor cores."""
-
-    width: int = Field(default=16, ge=8, multiple_of=4)
-    num_res: int = Field(default=4, ge=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    identity_start: bool = True
-
-
 class LBAG(MIMOTrunk):
     """Local blur-aware gated network. State-dict keys are those of the published checkpoints."""
 
@@ -65,11 +57,10 @@ class LBAG(MIMOTrunk):
         inputs, heads = self.predict(image)
         images, gates = [], []
         for scale, (scaled, head) in enumerate(zip(inputs, heads, strict=True)):
-            residual = head[:, 1:]
             if self.multiscale_gate or scale == len(heads) - 1:
-                gate = torch.sigmoid(head[:, :1].float())  # bfloat16 would round what is almost open to 1
-                applied = gate.clamp_min(self.clamp_gate) if self.clamp_gate > 0 else gate
-                gates.append(gate if self.gates_before_clamp else applied)
-                residual = residual * applied
+                gate, residual = apply_gate(head, self.clamp_gate, before_clamp=self.gates_before_clamp)
+                gates.append(gate)
+            else:
+                residual = head[:, 1:]
             images.append(scaled + residual)
         return Restored(images, gates)

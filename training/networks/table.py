@@ -14,7 +14,8 @@ from localblur.training.networks.deepdeblur import (
     DeepDeblurK2Options,
     DeepDeblurOptions,
 )
-from localblur.training.networks.lbag import LBAG, LBAGOptions, LBAGSmallOptions
+from localblur.training.networks.lbag import LBAG, LBAGOptions
+from localblur.training.networks.lbag_small import LBAGSmall, LBAGSmallOptions
 from localblur.training.networks.mimo_unet import MIMOUNet, MIMOUNetOptions, MIMOUNetPlusOptions
 from localblur.training.networks.nafnet import NAFNet, NAFNetOptions, NAFNetW64Options
 from localblur.training.networks.restormer import Restormer, RestormerOptions
@@ -42,7 +43,7 @@ NETWORKS: dict[str, NetworkEntry] = {
     "lbag": NetworkEntry(build=LBAG, options=LBAGOptions),
     # the same network as lbag; what makes the difference is that its training begins with the weights of MIMO-UNet+
     "lbag-plus": NetworkEntry(build=LBAG, options=LBAGOptions),
-    "lbag-small": NetworkEntry(build=LBAG, options=LBAGSmallOptions),
+    "lbag-small": NetworkEntry(build=LBAGSmall, options=LBAGSmallOptions),
     "mimo-unet": NetworkEntry(build=MIMOUNet, options=MIMOUNetOptions),
     "mimo-unet-plus": NetworkEntry(build=MIMOUNet, options=MIMOUNetPlusOptions),
     "deepdeblur-k1": NetworkEntry(build=DeepDeblur, options=DeepDeblurK1Options),

@@ -53,13 +53,21 @@ class AugmentedPatches(Dataset[Patch]):
 
 
 def locally_blurred(patch: Patch, random: np.random.Generator, blur_px: tuple[float, float]) -> Patch:
-    """A synthetic patch made from the sharp picture of `patch`: parts of it move over it during an exposure."""
-    linear = srgb_decode(patch["sharp"].permute(1, 2, 0).numpy())
-    blurred, sharp, mask = random_local_blur(linear, random, LocalBlurSettings(blur_px=blur_px))
+    """Parts of the sharp picture of `patch` move over both its pictures during an exposure.
+
+    The pair's own blur stays where it has a mask, to which that of the parts is joined; without one the sharp picture
+    takes the place of the blurred.
+    """
+    sharp, blurred = (srgb_decode(patch[name].permute(1, 2, 0).numpy()) for name in ("sharp", "blurred"))
+    masked = bool(patch["has_mask"])
+    # what stands still would cover blur that the pair's own mask still marks
+    settings = LocalBlurSettings(blur_px=blur_px, still=0, negative=0) if masked else LocalBlurSettings(blur_px=blur_px)
+    blurred, sharp, mask = random_local_blur(sharp, random, settings, blurred_linear=blurred if masked else None)
+    added = torch.from_numpy(binary_mask(mask)[None].astype(np.float32))
     return {
         "blurred": to_tensor(srgb_encode(blurred)),
         "sharp": to_tensor(srgb_encode(sharp)),
-        "mask": torch.from_numpy(binary_mask(mask)[None].astype(np.float32)),
+        "mask": torch.maximum(added, patch["mask"]) if masked else added,
         "has_mask": torch.tensor(True),
     }
 

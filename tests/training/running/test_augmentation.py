@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from localblur.training.running.augmentation import AugmentedPatches, saturated, while_reading
+from localblur.training.running.augmentation import AugmentedPatches, locally_blurred, saturated, while_reading
 from localblur.training.running.data import StagedPatches
 from localblur.training.running.data_settings import AugmentSettings
 
@@ -83,6 +83,24 @@ def test_synthetic_patches_are_sharp_outside_their_mask_and_replace_the_share_as
     moved = [patch for patch in made if patch["mask"].any()]
     assert len(moved) > len(made) / 2
     assert all(float((patch["blurred"] - patch["sharp"]).abs().max()) > 0.1 for patch in moved)
+
+
+def test_synthetic_blur_joins_the_own_blur_of_a_masked_patch():
+    random = np.random.default_rng(3)
+    sharp, blurred = (torch.from_numpy(random.random((3, 64, 64), dtype=np.float32)) for _ in range(2))
+    own = torch.zeros(1, 64, 64)
+    own[..., :20, :20] = 1
+    patch = {"blurred": blurred, "sharp": sharp, "mask": own, "has_mask": torch.tensor(True)}
+    added = 0
+    for seed in range(6):
+        made = locally_blurred(patch, np.random.default_rng(seed), (6.0, 12.0))
+        assert bool((made["mask"] >= own).all())
+        added += int((made["mask"] > own).sum())
+        covered = (made["sharp"] - sharp).abs().amax(0) > 2e-3  # a part of the picture stands there
+        same = ~covered & ~made["mask"][0].bool() | (own[0].bool() & ~covered)
+        # rims that cover a pixel for a small part of the time are in no mask
+        assert float((made["blurred"] - blurred).abs().amax(0)[same].median()) < 2e-3
+    assert added > 100
 
 
 def test_numbers_come_from_the_stage_they_belong_to():
