@@ -14,6 +14,7 @@ from localblur.training.evaluation.measures import CONVENTIONS, HEADLINE, MEASUR
 from localblur.training.evaluation.methods import Baseline, Model, weights_sha256
 from localblur.training.evaluation.run import Evaluation
 from localblur.training.evaluation.scoring import BLURRED, Mean, comparable_mean, finite_mean, leading_measure
+from localblur.training.evaluation.window_effect import window_effect
 
 FORMAT = "localblur-evaluation"
 SCHEMA_VERSION = 2
@@ -51,7 +52,7 @@ def _summarise_method(evaluation: Evaluation, label: str) -> dict[str, Any]:
     scores, before, seed = evaluation.scores[label], evaluation.before, evaluation.settings.seed
     method = next((method for method in evaluation.methods if method.label == label), None)
     summary: dict[str, Any] = {
-        "model": _describe(method) if isinstance(method, Model) else None,
+        "model": _describe(method, evaluation) if isinstance(method, Model) else None,
         "baseline": method.settings.model_dump(mode="json") if isinstance(method, Baseline) else None,
         "mean": {name: _plain_mean(comparable_mean(before, scores, name)) for name in MEASURES},
     }
@@ -60,7 +61,8 @@ def _summarise_method(evaluation: Evaluation, label: str) -> dict[str, Any]:
     return summary
 
 
-def _describe(model: Model) -> dict[str, Any]:
+def _describe(model: Model, evaluation: Evaluation) -> dict[str, Any]:
+    effect = window_effect(model, evaluation.pairs)
     return {
         "path": str(model.path),
         "network": model.card.network,
@@ -69,6 +71,7 @@ def _describe(model: Model) -> dict[str, Any]:
         "trained_on": model.card.data_fingerprint,
         "trained_on_files": list(model.trained_on),
         "recipe": model.card.recipe.get("recipe"),
+        "windows": None if effect is None else asdict(effect),
         "skipping": model.skipping.model_dump(mode="json") if model.selective else None,
     }
 

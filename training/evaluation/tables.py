@@ -125,7 +125,7 @@ def remarks(summary: Mapping[str, Any]) -> list[str]:
         )
         if many and summary["scenes"] < _FEW_SCENES:
             lines.append(f"{summary['scenes']} scenes are few: the intervals are too narrow, and p values too small")
-    lines += [*_equal_remarks(summary), *_alignment_remarks(summary)]
+    lines += [*_equal_remarks(summary), *_alignment_remarks(summary), *_window_remarks(summary)]
     if any(content.get("baseline") and content["baseline"]["kernel"] == "oracle" for content in methods.values()):
         lines.append(
             "baselines: one kernel fitted to the sharp picture, used inside the mask; no method without it can do so"
@@ -168,6 +168,17 @@ def _alignment_remarks(summary: Mapping[str, Any]) -> list[str]:
     failed = {method: content["mean"][name]["missing"] for method, content in summary["methods"].items()}
     told = ", ".join(f"{count} of {method}" for method, count in failed.items() if count)
     return [f"no alignment was found for {told or 'none'}; aligned numbers leave failures out"]
+
+
+def _window_remarks(summary: Mapping[str, Any]) -> list[str]:
+    """Networks that look at the whole image and were run in windows."""
+    found = {label: (content["model"] or {}).get("windows") for label, content in summary["methods"].items()}
+    return [
+        f"{label} looks at the whole image at once and was run in windows on {effect['pairs']} pairs; on the first of"
+        f" them windows change the result by {effect['levels']:.2f} of 255 levels on average (--tile none avoids it)"
+        for label, effect in found.items()
+        if effect is not None
+    ]
 
 
 def _number(value: float | None, name: str) -> str:

@@ -29,7 +29,12 @@ from localblur.training.evaluation.summary import summarise
 from localblur.training.networks.table import NETWORKS
 from localblur.training.running.data import fingerprint
 
-OPTIONS = {"lbag": {"width": 8, "num_res": 1, "identity_start": False}, "mimo-unet": {"num_res": 1}, "tiny": {}}
+OPTIONS = {
+    "lbag": {"width": 8, "num_res": 1, "identity_start": False},
+    "mimo-unet": {"num_res": 1},
+    "tiny": {},
+    "deblurgan": {"num_res": 1},
+}
 
 
 def make_pair(seed: int, scene: str, name: str = "00") -> Pair:
@@ -332,3 +337,22 @@ def test_curves_are_drawn_of_what_there_is():
     heights = [cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).shape[0] for content in (alone, both)]
     assert heights[1] == 2 * heights[0]
     assert [one.value("psnr") for one in gains(scores, "psnr")["model"]] == [0.5] * 12
+
+
+@pytest.mark.parametrize(
+    ("network", "tile", "told"), [("deblurgan", "160", 1), ("deblurgan", "none", 0), ("lbag", "160", 0)]
+)
+def test_networks_that_look_at_the_whole_image_say_what_windows_change(tmp_path, network, tile, told):
+    rng = np.random.default_rng(0)
+    sharp = np.rint(cv2.GaussianBlur(rng.random((200, 72, 3)), (0, 0), 1) * 200).astype(np.uint8)
+    with PairsWriter(tmp_path / "tall.h5", StoreHeader(encoding="srgb", bit_depth=8)) as writer:
+        for name in ("a", "b"):
+            writer.add(Pair(scene=name, info=PairInfo(name="00"), blurred=sharp, sharp=sharp, mask=None), "test")
+    model = write_model(tmp_path / "net", network)
+    result = run(tmp_path / "tall.h5", "--model", model, "--tile", tile, "--precision", "fp32", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("run in windows on 2 pairs") == told
+    effect = summary(tmp_path / "out")["methods"]["net"]["model"]["windows"]
+    assert (effect is not None) == bool(told)
+    if told:
+        assert effect["levels"] > 0
