@@ -16,8 +16,18 @@ from localblur.datasets.pair import MASK_THRESHOLD
 
 Batch = dict[str, torch.Tensor]
 
+DEFERRED_NOTE = "way"
+"""A note that every deferred sample has, and no finished one."""
+
 CODED_ATOL = 1e-5
 """How far coded values may differ from those that `patch_tensors` makes, where light is decoded or coded on the way."""
+
+
+def on_device(batch: Batch, device: torch.device | str) -> Batch:
+    """A batch that a loader stacked, on `device`; deferred samples are finished there."""
+    if DEFERRED_NOTE in batch:
+        return finish_batch(batch, device)
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
 
 def finish_batch(batch: Mapping[str, torch.Tensor], device: torch.device | str) -> Batch:

@@ -17,6 +17,7 @@ from localblur.datasets.patches import PatchDataset
 from localblur.datasets.store import PairsFile, SceneEntry
 from localblur.training.running.augmentation import AugmentedPatches, while_reading
 from localblur.training.running.config import TrainingSettings
+from localblur.training.running.data_settings import AugmentSettings
 from localblur.training.running.sampler import Stage, stage_starts
 
 logger = logging.getLogger(__name__)
@@ -43,12 +44,14 @@ class TrainingData:
     fingerprint: str
 
 
-def open_data(paths: Sequence[Path], settings: TrainingSettings) -> TrainingData:
+def open_data(paths: Sequence[Path], settings: TrainingSettings, *, deferred: bool = False) -> TrainingData:
     """Open pairs files for training.
 
     Args:
         paths: pairs files; their order matters for which sample is which pair.
         settings: patch sizes, blur-aware cropping and seed.
+        deferred: give training patches as stored where their changes can wait, see `can_wait`; `on_device` turns a
+            batch of them into what it would have been.
 
     Raises:
         LocalblurError: if a file cannot be used, or no pair is left to train on.
@@ -69,7 +72,9 @@ def open_data(paths: Sequence[Path], settings: TrainingSettings) -> TrainingData
         if checked:
             validation = _validation_patches(paths, settings, "train", checked)
     return TrainingData(
-        training=training_patches(paths, settings, learnt), validation=validation, fingerprint=fingerprint(files)
+        training=training_patches(paths, settings, learnt, deferred=deferred),
+        validation=validation,
+        fingerprint=fingerprint(files),
     )
 
 
@@ -118,9 +123,18 @@ def stages(settings: TrainingSettings) -> list[Stage]:
     return [Stage(end=end, batch=stage.batch) for end, stage in zip(ends, settings.data.all_stages(), strict=True)]
 
 
-def training_patches(paths: Sequence[Path], settings: TrainingSettings, scenes: Scenes | None = None) -> Patches:
+def can_wait(settings: AugmentSettings) -> bool:
+    """Whether all changes of a patch can be left to the device that trains; the others need finished patches."""
+    late = settings.local_blur or settings.noise or settings.saturation is not None
+    return not late and settings.turn != "mirror"
+
+
+def training_patches(
+    paths: Sequence[Path], settings: TrainingSettings, scenes: Scenes | None = None, *, deferred: bool = False
+) -> Patches:
     """Patches of the train split (of its `scenes`) by sample number, each of the size its stage of the run has."""
     chosen = settings.data
+    waiting = deferred and can_wait(chosen.augment)
     sizes = [
         AugmentedPatches(
             PatchDataset(
@@ -132,6 +146,7 @@ def training_patches(paths: Sequence[Path], settings: TrainingSettings, scenes: 
                 augment=while_reading(chosen.augment),
                 weights=chosen.weights,
                 scenes=scenes,
+                deferred=waiting,
             ),
             chosen.augment,
             settings.seed,

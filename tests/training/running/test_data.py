@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.data import default_collate
 
+from localblur.datasets.loading.patch_batches import CODED_ATOL, on_device
 from localblur.datasets.pair import Pair, PairInfo
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 from localblur.training.running.config import DataSettings, TrainingSettings, ValidationSettings
 from localblur.training.running.data import hold_out, open_data
 
 SIDE = 48
+ALL_THAT_CAN_WAIT = {"channel_order": True, "exposure_stops": 1.0}
 
 
 @pytest.fixture
@@ -61,3 +65,51 @@ def test_which_scenes_are_held_out_depends_on_names_alone(path):
     with PairsFile(path) as first, PairsFile(path) as second:
         assert hold_out([first], 0.4) == hold_out([second], 0.4)
         assert hold_out([first], 0.2)[1] < hold_out([first], 0.4)[1]
+
+
+@pytest.fixture
+def varied(tmp_path, rng):
+    """Two scenes with masks and one pair without."""
+    header = StoreHeader(encoding="srgb", bit_depth=8, creator="test", source="test", settings={})
+    with PairsWriter(tmp_path / "v.h5", header) as writer:
+        for number in range(5):
+            blurred, sharp = rng.integers(0, 256, (2, 60, 70, 3), dtype=np.uint8)
+            mask = rng.integers(0, 256, (60, 70), dtype=np.uint8) if number else None
+            info = PairInfo(name=f"{number}")
+            writer.add(Pair(scene=f"s{number % 2}", info=info, blurred=blurred, sharp=sharp, mask=mask), "train")
+    return writer.path
+
+
+@pytest.mark.parametrize(("augment", "tolerance"), [({}, 0.0), (ALL_THAT_CAN_WAIT, CODED_ATOL)])
+@pytest.mark.parametrize("stages", [(), ((0.5, 44, 2), (0.5, 48, 2))], ids=["one stage", "two stages"])
+def test_patches_finished_on_the_device_are_those_that_the_loader_makes(varied, augment, tolerance, stages):
+    parts = [{"duration": share, "patch_px": px, "batch": batch} for share, px, batch in stages]
+    chosen = TrainingSettings(
+        steps=8,
+        data={"patch_px": 44, "batch": 2, "augment": augment, "stages": parts},
+        validation=ValidationSettings(patch_px=44, held_out=0.0),
+    )
+    plain, waiting = (open_data([varied], chosen, deferred=deferred).training for deferred in (False, True))
+    for numbers in (range(6), range(10, 16)):
+        expected = default_collate([plain[number] for number in numbers])
+        stored = default_collate([waiting[number] for number in numbers])
+        assert stored["blurred"].dtype == torch.uint8
+        found = on_device(stored, "cpu")
+        assert found.keys() == expected.keys() == on_device(expected, "cpu").keys()
+        for name, values in expected.items():
+            torch.testing.assert_close(found[name], values, rtol=0, atol=tolerance, msg=name)
+
+
+@pytest.mark.parametrize(
+    "augment", [{"turn": "mirror"}, {"noise": 0.1}, {"saturation": (0.5, 1.5)}, {"local_blur": 0.5}]
+)
+def test_changes_that_need_finished_patches_do_not_wait(varied, augment):
+    chosen = TrainingSettings(
+        data=DataSettings(patch_px=44, batch=2, augment=augment),
+        validation=ValidationSettings(patch_px=44, held_out=0.0),
+    )
+    plain, asked = (open_data([varied], chosen, deferred=deferred).training for deferred in (False, True))
+    for number in range(4):
+        assert asked[number].keys() == plain[number].keys()
+        for name, values in plain[number].items():
+            assert torch.equal(asked[number][name], values), name
