@@ -1,4 +1,4 @@
-"""Training on a processor: LBAG's loss and its whole step against the published formulation, plainly written."""
+"""Training: LBAG's loss and its whole step against the published formulation, plainly written; more with a GPU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,15 +23,15 @@ in processor time with AVX512-BF16, whose peak is twice that of fp32; more needs
 PUBLISHED = TrainingSettings.model_validate(read_recipe("lbag"))
 
 
-def batch() -> dict[str, torch.Tensor]:
+def batch(count: int = BATCH) -> dict[str, torch.Tensor]:
     """Smooth random pictures, their blurred form, and a mask of a quarter of them."""
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.rand(BATCH, 3, PATCH_PX // 4, PATCH_PX // 4, generator=generator)
+    coarse = torch.rand(count, 3, PATCH_PX // 4, PATCH_PX // 4, generator=generator)
     sharp = F.interpolate(coarse, size=(PATCH_PX, PATCH_PX), mode="bicubic").clamp(0, 1)
-    mask = torch.zeros(BATCH, 1, PATCH_PX, PATCH_PX)
+    mask = torch.zeros(count, 1, PATCH_PX, PATCH_PX)
     mask[:, :, : PATCH_PX // 2, : PATCH_PX // 2] = 1
     blurred = torch.where(mask > 0, F.avg_pool2d(sharp, (1, 9), 1, (0, 4)), sharp)
-    return {"blurred": blurred, "sharp": sharp, "mask": mask, "has_mask": torch.ones(BATCH, dtype=torch.bool)}
+    return {"blurred": blurred, "sharp": sharp, "mask": mask, "has_mask": torch.ones(count, dtype=torch.bool)}
 
 
 def predicted(data: dict[str, torch.Tensor]) -> Restored:
@@ -87,6 +87,35 @@ def our_step(name: str) -> Callable[[], Any]:
     return run
 
 
+def device_step(device: str, count: int, number_format: str) -> Callable[[], Any]:
+    """A step of the recipe `lbag` on a device, in bf16 with channels last or in float32 NCHW; returns loss and MiB."""
+    settings = PUBLISHED.model_copy(update={"precision": number_format, "channels_last": number_format == "bf16"})
+    runtime = Runtime(device)
+    updater, data = Updater(settings, runtime, fresh=True), batch(count)
+
+    def run() -> Any:
+        # reading the loss waits for all that was asked of the device before, the last step's update included
+        return float(updater.update(data, 0).values["loss"]), runtime.memory_mib()
+
+    return run
+
+
+def gpu_rows(rounds: int, device: str = "cuda", count: int = PUBLISHED.data.batch) -> list[Row]:
+    """Steps of `lbag` on a GPU as `train-lbag` makes them there, against float32 NCHW; batches come from memory."""
+    ways = [
+        Variant(name="bf16, channels_last", prepare=device_step, arguments=(device, count, "bf16"), units=count),
+        Variant(name="fp32, NCHW", prepare=device_step, arguments=(device, count, "fp32"), units=count),
+    ]
+    fast, plain = side_by_side(*ways, rounds=5 * rounds)
+    speeds = [1 / measured.median for measured in (fast, plain)]
+    note = (
+        f"{speeds[0]:.0f} and {speeds[1]:.0f} images/s, {fast.result[1]:,.0f} and {plain.result[1]:,.0f} MiB on the"
+        f" device; losses of the first step {fast.result[0]:.4f} and {plain.result[0]:.4f}"
+    )
+    what = f"training step of lbag on {device}, {count} x {PATCH_PX} px, per image"
+    return [Row(what=what, ours=fast, other=plain, unit="ms", scale=1e3, note=note)]
+
+
 def plain_step(name: str) -> Callable[[], Any]:
     """float32, NCHW, the nine-fold loss, a plain optimizer."""
     torch.manual_seed(PUBLISHED.seed)
@@ -131,6 +160,8 @@ def run(rounds: int) -> Section:
         )
         note = f"losses of the first step {fast.result:.4f} and {plain.result:.4f}"
         rows.append(Row(what=f"training step of {name}, {BATCH} x {PATCH_PX} px", ours=fast, other=plain, note=note))
+    if torch.cuda.is_available():
+        rows += gpu_rows(rounds)
     return Section(
         title="Training",
         text="LBAG's loss and training step against the published formulation on random pictures.",

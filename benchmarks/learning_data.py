@@ -82,15 +82,14 @@ def make_local(path: Path, pairs: int, photos: Sequence[Path], workers: int) -> 
     settings = LocalSynthesisSettings(
         width=WIDTH_PX, height=HEIGHT_PX, count=pairs, split=SPLIT, blur=LocalBlurSettings(blur_px=BLUR_PX)
     )
-    scenes = path.with_suffix(".photos")
+    scenes, sources = path.with_suffix(".photos"), list(photos)
     with open_executor(workers, None) as executor:
-        if not photos:
+        if not sources:
             scenes.mkdir(exist_ok=True)
-            files = [scenes / f"{number:04d}.png" for number in range(math.ceil(pairs / TRAIN_SHOTS))]
-            _make_all(write_photograph, files, executor, "painting", "photograph")
-        synthesize_local(list(photos) or [scenes], path, settings, executor=executor)
-    if not photos:
-        shutil.rmtree(scenes)
+            sources = [scenes / f"{number:04d}.png" for number in range(math.ceil(pairs / TRAIN_SHOTS))]
+            _make_all(write_photograph, sources, executor, "painting", "photograph")
+        synthesize_local(sources, path, settings, executor=executor)
+    shutil.rmtree(scenes, ignore_errors=True)
 
 
 def make_gopro(path: Path, pairs: int, _photos: Sequence[Path], workers: int) -> None:
