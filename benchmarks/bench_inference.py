@@ -19,6 +19,7 @@ from localblur.datasets.scenes.photographs import bundled_photographs
 from localblur.training.checkpoint import load_model
 from localblur.training.inference.engine import Precision, TorchEngine, prepare
 from localblur.training.inference.model_in_the_box import model_in_the_box
+from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.inference.quantization import calibration_pictures, quantize
 from localblur.training.inference.restore import BLEND_PX, restore_pixels
 from localblur.training.inference.selective import coarse_gate, restore_selected
@@ -91,7 +92,7 @@ def on_scene(folder: Path, way: Literal["dense", "gate", "truth"], precision: Pr
     """
     engine = made(trained() or random_network("lbag-small"), precision)
     pixels, mask = read_image(folder / "blurred.png"), read_plane(folder / "mask.png")
-    settings = SkipSettings()
+    settings = SkipSettings() if trained() is None else stored_skipping(model_in_the_box())
 
     def run() -> Any:
         if way == "dense":

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 from localblur.datasets.images import read_channels, read_image, write_image
 from localblur.training.checkpoint import CARD_NAME, WEIGHTS_NAME, save_model
 from localblur.training.deblur import main
+from localblur.training.inference.model_skipping import store_skipping
+from localblur.training.inference.skipping import SkipSettings
 from localblur.training.networks.table import NETWORKS
 
 OPTIONS = {"width": 8, "num_res": 1, "identity_start": False}
@@ -354,3 +356,33 @@ def test_published_weights_need_the_name_of_their_network_and_restore_as_the_fol
     assert "leave out --network" in one_error(
         deblur(photo, "--model", tmp_path / "folder", "--network", "lbag", "-o", tmp_path / "none")
     )
+
+
+def test_a_network_that_looks_at_the_whole_image_says_what_windows_change(tmp_path, rng):
+    torch.manual_seed(0)
+    options = {"num_res": 1}
+    save_model(tmp_path / "net", "deblurgan", options, NETWORKS["deblurgan"](options), {}, {}, "none")
+    write_image(tmp_path / "in" / "tall.png", smooth(rng, 200, 72))
+    for tile, told in (("160", True), ("none", False)):
+        out = tmp_path / tile
+        result = deblur(tmp_path / "in" / "tall.png", "--model", tmp_path / "net", "--tile", tile, "-o", out)
+        assert result.exit_code == 0, result.output
+        assert ("looks at the whole image at once and was run in windows of 160 px" in result.stderr) == told
+
+
+def test_a_models_own_threshold_is_used_and_the_callers_outranks_it(tmp_path, rng):
+    folder = save_random_model(tmp_path / "net")  # its gate is about one half everywhere
+    pixels = smooth(rng, 280, 300)
+    write_image(tmp_path / "in" / "big.png", pixels)
+
+    def changed(*options: object) -> bool:
+        result = deblur(tmp_path / "in" / "big.png", "--model", folder, "-o", tmp_path / "out", "--overwrite", *options)
+        assert result.exit_code == 0, result.output
+        return bool((read_image(tmp_path / "out" / "big.png") != pixels).any())
+
+    store_skipping(folder, SkipSettings(threshold=0.3, seed_threshold=0.35), {})
+    assert changed()
+    assert not changed("--threshold", "0.95")
+    store_skipping(folder, SkipSettings(threshold=0.3, seed_threshold=0.95), {})
+    assert not changed()
+    assert changed("--threshold", "0.3")
