@@ -36,7 +36,7 @@ MAX_AUTO_TILE_PX = 2048
 
 CPU_AUTO_TILE_PX = 512
 """On a processor feature maps of larger windows leave its caches and are handed back to the system after every layer:
-2152 x 1436 took half as long in windows of 512 px as at once, though their margins double the arithmetic."""
+2152 x 1436 took half as long in windows of 512 px as at once, though their margins add 80 % of arithmetic."""
 
 RESULT_BYTES = 7
 """Per pixel of a picture: three 16-bit values and the gate."""

@@ -20,7 +20,7 @@ class Tiling:
     """How an image is cut into windows; all lengths in pixels.
 
     Attributes:
-        tile: height and width of a window.
+        tile: largest height and width of a window.
         margin: border of a window whose output is not used.
         blend: width over which two windows fade into each other, beyond the margin.
         multiple: windows begin at, and have, multiples of this.
@@ -81,6 +81,8 @@ def smallest_tile(margin: int, blend: int, multiple: int) -> int:
 def spans(length: int, tiling: Tiling) -> list[Span]:
     """Windows along an axis of `length` pixels (a multiple of `tiling.multiple`); their weights add up to 1 everywhere.
 
+    All have one length, the smallest with which as few as possible reach over the axis.
+
     Example:
         >>> [(span.start, span.stop) for span in spans(100, Tiling(tile=64, margin=8, blend=8, multiple=4))]
         [(0, 64), (36, 100)]
@@ -89,6 +91,8 @@ def spans(length: int, tiling: Tiling) -> list[Span]:
     if length <= tile:
         return [Span(start=0, stop=length, weight=torch.ones(length))]
     count = math.ceil((length - tiling.overlap) / (tile - tiling.overlap))
+    # as many windows, no larger than they must be: what they overlap more is computed twice for nothing
+    tile = round_up(math.ceil((length + (count - 1) * tiling.overlap) / count), tiling.multiple)
     starts = [round_down(index * (length - tile) // (count - 1), tiling.multiple) for index in range(count)]
     raw = [_ramp(start, tile, length, tiling) for start in starts]
     total = torch.zeros(length)

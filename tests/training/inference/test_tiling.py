@@ -39,6 +39,21 @@ def test_spans_cover_the_axis_and_weights_add_up_to_one(length, tile, margin, bl
     torch.testing.assert_close(total, torch.ones(length), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("length", range(520, 2300, 148))
+def test_windows_are_as_few_as_possible_and_no_larger_than_they_must_be(length):
+    tiling = Tiling(tile=512, margin=64, blend=16, multiple=4)
+    found = spans(length, tiling)
+    sizes = {span.stop - span.start for span in found}
+    assert len(sizes) == 1
+    (size,) = sizes
+    fewest = -(-(length - tiling.overlap) // (512 - tiling.overlap))
+    assert len(found) == fewest
+    assert size <= 512
+    assert len(found) * (size - 4) - (len(found) - 1) * tiling.overlap < length
+    overlaps = [before.stop - after.start for before, after in zip(found, found[1:], strict=False)]
+    assert min(overlaps) >= tiling.overlap
+
+
 def test_a_local_operation_is_exact_in_windows(rng):
     image = torch.from_numpy(rng.random((2, 3, 96, 140), dtype="float32"))
     kernel = torch.from_numpy(rng.random((5, 3, 7, 7), dtype="float32")) / 147
