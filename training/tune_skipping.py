@@ -16,7 +16,7 @@ from localblur.datasets.pair import binary_mask
 from localblur.datasets.store import SPLITS, PairsFile
 from localblur.training.inference.deblur_run import make_engine
 from localblur.training.inference.engine import Engine, Precision
-from localblur.training.inference.model_skipping import store_skipping
+from localblur.training.inference.model_skipping import store_skipping, weights_folder
 from localblur.training.inference.restore import Pixels, restore_pixels
 from localblur.training.inference.selective import restore_blurred
 from localblur.training.inference.skip_tuning import (
@@ -76,6 +76,8 @@ def main(
       python -m localblur.training.tune_skipping run --write
       python -m localblur.training.tune_skipping run pairs.h5 --split val --loss 0.02
     """
+    if weights_folder(model) is None:  # before minutes of measuring what could not be kept
+        raise LocalblurError(f"no model in {model}; give a model folder or a run folder of train-lbag")
     engine, name, _ = make_engine(model, precision=precision, device=device)
     if not engine.gated:
         raise LocalblurError(f"{name} has no gate that tells what is blurred; there is nothing to choose")

@@ -56,6 +56,14 @@ def test_what_cannot_be_measured_is_one_line(tmp_path, data, network, options, m
     assert not (tmp_path / SKIPPING_NAME).exists()
 
 
+def test_only_folders_of_models_are_taken(tmp_path, data):
+    (tmp_path / "weights.pth").write_bytes(b"")
+    for path in (tmp_path, tmp_path / "weights.pth", tmp_path / "gone"):
+        result = tune(path, data)
+        assert result.exit_code == 1
+        assert f"no model in {path}" in result.stderr
+
+
 def test_the_choice_is_printed_measured_and_kept_on_request(tmp_path, data):
     model = write_model(tmp_path)
     result = tune(model, data, "--loss", "99")
