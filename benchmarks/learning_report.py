@@ -16,7 +16,7 @@ CURVE_POINTS = 6
 WANTED_DROP = 0.1
 
 READING = """\
-Gains are over the blurred picture, on the same sixty scenes for all, in dB; in brackets the 95 % bootstrap interval,
+Gains are over the blurred picture, on the same {scenes} scenes for all, in dB; in brackets the 95 % bootstrap interval,
 drawing scenes. Weighted numbers count the pixels of the blur mask alone, outside ones the others. The model after the
 last step is tested, not the best on validation."""
 NETWORKS_READING = """\
@@ -32,7 +32,13 @@ def report_text(work: Path, texts: Mapping[str, str]) -> str:
     facts = [*describe_machine(), f"date: {datetime.now(UTC).date().isoformat()}; `python benchmarks/learning.py`"]
     lines = ["# What networks learn", "", *(f"- {fact}" for fact in facts), ""]
     if variants:
-        lines += ["## lbag-small on pairs of the rig, of photographs and of video", "", READING, ""]
+        scenes = len(next(iter(variants.values()))["scores"][BLURRED])
+        lines += [
+            "## lbag-small on pairs of the rig, of photographs and of video",
+            "",
+            READING.format(scenes=scenes),
+            "",
+        ]
         lines += [*_request_lines(variants), "", *_table(_gain_rows(variants, texts)), ""]
         lines += ["Weighted gain on each run's own validation patches, by step:", "", *_table(_curves(variants)), ""]
         if len(variants) > 1:
