@@ -87,7 +87,6 @@ def main(
                 compression=compression,
                 overwrite=overwrite,
                 executor=executor,
-                threads=max(1, workers),
                 begin=lambda total: bars.append(Progress(total, "importing")),
                 step=lambda label: bars[0].step(label),
             )

@@ -132,7 +132,6 @@ def main(
             compression=compression,
             overwrite=overwrite,
             executor=executor,
-            threads=max(1, workers),
         )
     _report(output, done)
     if preview:

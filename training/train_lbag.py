@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from localblur.training.runtime import Runtime
 
 
+def _worker_count(_ctx: click.Context, _param: click.Parameter, value: str) -> int | None:
+    """A number of processes; None for `auto`."""
+    if value == "auto":
+        return None
+    if not (value.isascii() and value.isdecimal()):
+        raise click.BadParameter(f"{value!r} is neither auto nor a number from 0 on")
+    return int(value)
+
+
 @click.command(cls=Command)
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -38,7 +47,14 @@ if TYPE_CHECKING:
 @overwrite_option
 @settings_options
 @click.option("--minutes", type=float, help="Stop cleanly, with a checkpoint, after so many minutes.")
-@click.option("--workers", type=click.IntRange(min=0), help="Loader processes.  [default: 0, or 4 with a GPU]")
+@click.option(
+    "--workers",
+    callback=_worker_count,
+    metavar="N|auto",
+    default="auto",
+    show_default=True,
+    help="Loader processes; auto is as many as the first steps show to be needed. The result is the same.",
+)
 @click.option("--dry-run", is_flag=True, help="Build everything, make two steps, write nothing.")
 @click.option("--download", is_flag=True, help="Fetch VGG19's weights (548 MB, once) where the recipe needs them.")
 @device_option
@@ -114,7 +130,7 @@ class TrainingRequest:
         resume: continue from the checkpoint in `output`; one that has none yet begins with its own settings.
         overwrite: replace a run in `output`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        workers: loader processes; None is 0 on a processor and 4 with a GPU.
+        workers: loader processes; None is as many as the first steps show to be needed.
     """
 
     data: tuple[Path, ...]
@@ -138,11 +154,10 @@ def run_training(request: TrainingRequest) -> "Summary":
     _check(request)
     runtime, output = Runtime(request.device), request.output
     with RunFolder(output, resume=request.resume, overwrite=request.overwrite, writing=runtime.main) as folder:
-        settings, opened, state = _prepared(request, folder)
+        settings, opened, state = _prepared(request, folder, runtime)
         folder.prepare(settings.model_dump(mode="json"), request.data, opened.fingerprint, fresh=state is None)
         runtime.wait()
-        workers = _workers(request, runtime)
-        return train(settings, opened, output, runtime=runtime, workers=workers, state=state)
+        return train(settings, opened, output, runtime=runtime, workers=request.workers, state=state)
 
 
 def try_training(request: TrainingRequest) -> "list[str]":
@@ -155,10 +170,9 @@ def try_training(request: TrainingRequest) -> "list[str]":
     runtime = Runtime(request.device)
     folder = RunFolder(request.output, resume=request.resume, overwrite=request.overwrite, writing=runtime.main)
     with folder:
-        settings, opened, _ = _prepared(request, folder)
-        workers = _workers(request, runtime)
+        settings, opened, _ = _prepared(request, folder, runtime)
         say = say_now if runtime.main else (lambda _text: None)
-        tried = dry_run(settings, opened, runtime=runtime, workers=workers, say=say)
+        tried = dry_run(settings, opened, runtime=runtime, workers=request.workers, say=say)
     return described(tried) if runtime.main else []
 
 
@@ -205,7 +219,7 @@ def report(summary: "Summary", output: Path) -> None:
 
 
 def _prepared(
-    request: TrainingRequest, folder: "RunFolder"
+    request: TrainingRequest, folder: "RunFolder", runtime: "Runtime"
 ) -> "tuple[TrainingSettings, TrainingData, dict[str, Any] | None]":
     """Settings, data, and the state to continue from."""
     from localblur.training.checkpoint import load_state
@@ -214,18 +228,13 @@ def _prepared(
     state = load_state(folder.checkpoint) if request.resume and folder.checkpoint.exists() else None
     base = _base_values(request.recipe, folder, state) if request.resume else _recipe_values(request.recipe)
     settings = _resolve(base, request.values, request.config, request.overrides)
-    return settings, open_data(request.data, settings), state
+    # a GPU has time to spare for changing patches, which the processes that load them have not
+    return settings, open_data(request.data, settings, deferred=runtime.device.type == "cuda"), state
 
 
 def _check(request: TrainingRequest) -> None:
     if request.resume and request.overwrite:
         raise LocalblurError("--resume continues a run and --overwrite replaces it; give one of them")
-
-
-def _workers(request: TrainingRequest, runtime: "Runtime") -> int:
-    if request.workers is not None:
-        return request.workers
-    return 4 if runtime.device.type == "cuda" else 0
 
 
 def _recipe_values(recipe: str | None) -> dict[str, Any]:

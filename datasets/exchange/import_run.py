@@ -95,7 +95,6 @@ def import_dataset(
     compression: Compression = "gzip",
     overwrite: bool = False,
     executor: Executor | None = None,
-    threads: int = 1,
     step: Callable[[str], None] = lambda _: None,
     begin: Callable[[int], None] = lambda _: None,
 ) -> Imported:
@@ -109,7 +108,6 @@ def import_dataset(
         compression: of the pictures in `output`.
         overwrite: replace an existing file.
         executor: reads pictures; None reads them here.
-        threads: that compress pictures meanwhile.
         step: called with the name of each pair when it is done; `begin` once before with how many there will be.
 
     Raises:
@@ -126,7 +124,6 @@ def import_dataset(
         overwrite=overwrite,
         compression=compression,
         identity={"inputs": _identity(path, found.pairs)},
-        threads=threads,
     )
     with writer:
         tasks = _tasks(found.pairs, settings, header, writer, result.left_out)

@@ -59,9 +59,7 @@ class PairsOutput:
         compression: Compression = "gzip",
         overwrite: bool,
     ) -> None:
-        self._writer = PairsWriter(
-            path, header, overwrite=overwrite, compression=compression, identity=identity, threads=2
-        )
+        self._writer = PairsWriter(path, header, overwrite=overwrite, compression=compression, identity=identity)
         self.folder = self._writer.parts
 
     @property

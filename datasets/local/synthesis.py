@@ -97,7 +97,6 @@ def synthesize_local(
     compression: Compression = "gzip",
     overwrite: bool = False,
     executor: Executor | None = None,
-    threads: int = 1,
 ) -> LocalSynthesis:
     """Make a pairs file (8 bit, sRGB-coded); an interrupted run continues, with any number of workers.
 
@@ -110,7 +109,6 @@ def synthesize_local(
         compression: of the pictures in `output`.
         overwrite: replace an existing file.
         executor: makes the pairs; None makes them here.
-        threads: that compress pictures meanwhile.
 
     Raises:
         LocalblurError: if nothing can be made, there is too little space, or `output` exists.
@@ -127,7 +125,6 @@ def synthesize_local(
         overwrite=overwrite,
         compression=compression,
         identity={PLANNING: PLANNING_VERSION, "inputs": inputs},
-        threads=threads,
     )
     if writer.begins():
         _check_space(output, settings, settings.count)

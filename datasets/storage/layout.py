@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from typing import Any
 
 import h5py
@@ -11,7 +10,6 @@ import numpy.typing as npt
 
 from localblur.datasets.pair import Pair
 from localblur.datasets.storage.compression import CHUNK_PX, Compression, compression_of, filter_options
-from localblur.datasets.storage.packing import put_row
 from localblur.datasets.storage.schema import (
     FORMAT,
     PAIR_ROW,
@@ -68,9 +66,8 @@ def put_pair(
     encoded: npt.NDArray[Any],
     encoding: str,
     compression: Compression,
-    threads: Executor | None = None,
 ) -> None:
-    """Write a pair and its encoded row at `row`, appending if the scene has fewer pairs; `threads` compress."""
+    """Write a pair and its encoded row at `row`, appending if the scene has fewer pairs."""
     content = {"blurred": pair.blurred, "sharp": pair.sharp, "thumbnails": thumbnail(pair.blurred, encoding)}
     if pair.mask is not None:
         create_masks(group, compression)
@@ -79,7 +76,7 @@ def put_pair(
         if len(dataset) <= row:
             dataset.resize(row + 1, axis=0)
     for name, values in content.items():
-        put_row(group[name], row, values, threads)
+        group[name][row] = values
     group["pairs"][row] = encoded  # with `complete`, so it comes last: readers do not see a row without it
 
 

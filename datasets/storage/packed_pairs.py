@@ -6,7 +6,6 @@ are the bytes that it would have written there.
 """
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +60,7 @@ class PackedPair:
         return bool(self.row["masked"])
 
 
-def pack_pair(
-    header: StoreHeader, pair: Pair, split: str, compression: Compression, threads: Executor | None = None
-) -> PackedPair:
+def pack_pair(header: StoreHeader, pair: Pair, split: str, compression: Compression) -> PackedPair:
     """Check `pair` against the file that it is for, and do everything that costs time: compression, thumbnail, blur
     cells, checksums.
 
@@ -72,7 +69,6 @@ def pack_pair(
         pair: what to store.
         split: train, val or test.
         compression: of the file.
-        threads: that compress; None compresses here.
 
     Raises:
         LocalblurError: if the pair cannot be stored in such a file: its type, names, valid box, texts too long.
@@ -82,7 +78,7 @@ def pack_pair(
     with h5py.File("memory", "w", driver="core", backing_store=False, libver=LIBVER) as file:
         file.create_group("scenes")
         group = create_scene(file, pair.scene, split, pair.blurred.shape, header.dtype, compression)
-        put_pair(group, 0, pair, row, header.encoding, compression, threads)
+        put_pair(group, 0, pair, row, header.encoding, compression)
         file.flush()
         images = {name: _packed(dataset) for name, dataset in group.items() if name != ROW}
     height, width = pair.blurred.shape[:2]

@@ -8,7 +8,6 @@ that still opens. So a `building.h5` that was not closed well is never trusted: 
 import logging
 import shutil
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -64,7 +63,6 @@ class PairsWriter:
             `bitshuffle-lz4` (as small as gzip and several times faster; needs the `fast` extra, also to read).
         identity: what else makes two calls the same run, as plain JSON values: the inputs (see `files_identity`), files
             written beside the output. Kept beside the parts and not in the file: it names folders of this machine.
-        threads: that compress the pictures given to `add`; of parts they are compressed already.
 
     Attributes:
         parts: the folder for `write_part`.
@@ -83,7 +81,6 @@ class PairsWriter:
         overwrite: bool = False,
         compression: Compression = "gzip",
         identity: Mapping[str, Any] = MappingProxyType({}),
-        threads: int = 1,
     ) -> None:
         check_compression(compression)
         self.path, self.header, self.compression = path, header, compression
@@ -98,7 +95,6 @@ class PairsWriter:
         self._sizes: dict[str, tuple[int, int]] = {}
         self._counts: dict[str, int] = {}
         self._file: Any = None
-        self._threads = ThreadPoolExecutor(threads) if threads > 1 else None  # no thread starts before it has work
 
     def __enter__(self) -> "PairsWriter":
         created = self._prepare()
@@ -114,8 +110,6 @@ class PairsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._threads is not None:
-            self._threads.shutdown()
         if kind is None:
             self._finish()
         else:
@@ -133,7 +127,7 @@ class PairsWriter:
                 twice, texts too long.
         """
         self._refuse_twice(pair.scene, pair.info.name)
-        packed = pack_pair(self.header, pair, split, self.compression, self._threads)
+        packed = pack_pair(self.header, pair, split, self.compression)
         self._check(packed)
         write_packed(self.parts, packed)
         self._fold(packed)

@@ -56,7 +56,7 @@ def dry_run(
     data: TrainingData,
     *,
     runtime: Runtime,
-    workers: int = 0,
+    workers: int | None = 0,
     say: Callable[[str], None] = logger.info,
 ) -> DryRun:
     """Build all that `train` builds, make two steps and validate two patches.
@@ -121,11 +121,11 @@ def described(tried: DryRun) -> list[str]:
     ]
 
 
-def _steps(trainer: Trainer, workers: int, say: Callable[[str], None]) -> tuple[tuple[float, ...], float]:
+def _steps(trainer: Trainer, workers: int | None, say: Callable[[str], None]) -> tuple[tuple[float, ...], float]:
     """Make the steps; losses of all, and the seconds of the last: the first one also warms up."""
     losses: list[float] = []
     seconds, told = 0.0, ""
-    batches = iter(trainer.loader(workers))
+    batches = trainer.batches(workers)
     for number in range(1, 1 + min(STEPS, trainer.settings.steps - trainer.step)):
         say(f"step {number} of {STEPS}{told}")
         began = time.perf_counter()

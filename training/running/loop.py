@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from localblur.common.parallel import Progress
 from localblur.training.checkpoint import save_model, save_state
 from localblur.training.running.config import TrainingSettings, differences
 from localblur.training.running.data import TrainingData, stages
+from localblur.training.running.measured_batches import measured_batches
 from localblur.training.running.meter import Meter
 from localblur.training.running.run_log import RunLog
 from localblur.training.running.sampler import StepSampler
@@ -63,7 +65,7 @@ def train(
     run: Path,
     *,
     runtime: Runtime,
-    workers: int = 0,
+    workers: int | None = 0,
     state: dict[str, Any] | None = None,
 ) -> Summary:
     """Train, from the beginning or from `state`, and leave `checkpoint.pt`, `best/`, `last/` and the log in `run`.
@@ -76,7 +78,7 @@ def train(
         data: patches, and what identifies them.
         run: the run's folder.
         runtime: the machine.
-        workers: loader processes; 0 loads in this process.
+        workers: loader processes; 0 loads in this process, None is as many as the first steps show to be needed.
         state: a training state to continue from, as `load_state` returns it.
 
     Raises:
@@ -104,10 +106,10 @@ class Trainer:
         self.best: dict[str, float] = {}
         self.figures: dict[str, float] = {}
 
-    def run_steps(self, log: RunLog, stop: StopRequest, workers: int) -> Summary:
+    def run_steps(self, log: RunLog, stop: StopRequest, workers: int | None) -> Summary:
         """Steps from where the trainer stands to the end, or to the first reason to stop."""
         settings, started = self.settings, time.monotonic()
-        batches = iter(self.loader(workers))
+        batches = self.batches(workers)
         reason = REASONS[0]
         with self._progress() as advance:
             advance("", self.step)
@@ -250,14 +252,20 @@ class Trainer:
         with Progress(self.settings.steps, "train-lbag", unit="step") as progress:
             yield progress.step
 
-    def loader(self, workers: int) -> DataLoader[Batch]:
-        """Batches of this process from the next step on."""
+    def batches(self, workers: int | None) -> Iterator[Batch]:
+        """Batches of this process from the next step on; `workers` as in `train`."""
+        load = partial(self._loader, self.step)
+        return iter(load(0, workers, None)) if workers is not None else measured_batches(load, ranks=self.runtime.ranks)
+
+    def _loader(self, step: int, skipped: int, workers: int, prefetch: int | None) -> DataLoader[Batch]:
+        """Batches from `skipped` steps after `step` on."""
         settings, runtime = self.settings, self.runtime
-        sampler = StepSampler(stages(settings), first_step=self.step, rank=runtime.rank, ranks=runtime.ranks)
+        sampler = StepSampler(stages(settings), first_step=step + skipped, rank=runtime.rank, ranks=runtime.ranks)
         return DataLoader(
             self.data.training,
             batch_sampler=sampler,
             num_workers=workers,
+            prefetch_factor=prefetch,
             # a generator of its own: else making the iterator draws from the random state that dropout uses
             generator=torch.Generator().manual_seed(settings.seed),
             pin_memory=runtime.device.type == "cuda",

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.loading.patch_batches import on_device
 from localblur.training.checkpoint import fit_weights
 from localblur.training.networks.base import RestorationNetwork, Restored
 from localblur.training.networks.table import network_entry
@@ -138,7 +139,7 @@ class Updater:
 
     def _gradients(self, batch: Batch, parts: int, rate: float) -> dict[str, torch.Tensor]:
         """Forward and backward of one part of a step; returns loss and its parts."""
-        batch = {name: tensor.to(self.runtime.device, non_blocking=True) for name, tensor in batch.items()}
+        batch = on_device(batch, self.runtime.device)
         blurred = batch["blurred"]
         if self.settings.channels_last:
             blurred = blurred.contiguous(memory_format=torch.channels_last)
