@@ -22,10 +22,10 @@ from localblur.training.inference.selective import coarse_gate, coarse_reduction
 from localblur.training.inference.skipping import Box, SkipSettings, open_cells, weights
 from localblur.training.inference.tiling import round_up, spans
 
-REDUCTIONS = (3, 4, 5)
+REDUCTIONS = (3, 4, 5, 6)
 THRESHOLDS = (0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5)
-SEED_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
-GROWTHS = (1, 2, 3)
+SEED_THRESHOLDS = (0.2, 0.3, 0.5, 0.7, 0.9)
+GROWTHS = (1, 2, 3, 4)
 
 Mask = npt.NDArray[np.bool_]
 
