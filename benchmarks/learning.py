@@ -54,7 +54,7 @@ VARIANTS = {
     "rig+augment": Variant(
         data=("rig",),
         values={"data": {"augment": {"local_blur": 0.5, "local_blur_px": [8.0, 40.0]}}},
-        text="rig pairs, half of the patches replaced by locally blurred parts of their sharp picture",
+        text="rig pairs, over half of the patches parts of their sharp picture move as well",
     ),
 }
 

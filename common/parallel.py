@@ -145,14 +145,24 @@ def run_tasks(
 
 
 class Progress:
-    """A progress bar on a terminal, a line every ten seconds elsewhere; nothing for work done within `delay_s`."""
+    """A progress bar on a terminal, a line every ten seconds elsewhere; nothing for work done within `delay_s`.
 
-    def __init__(self, total: int | None, description: str, unit: str = "pair", *, delay_s: float = 0.0) -> None:
+    Args:
+        total: how much there is, None if not known.
+        description, unit: what the line says.
+        delay_s: time before anything is shown.
+        done: what an earlier call did; counted, but no part of the rate.
+    """
+
+    def __init__(
+        self, total: int | None, description: str, unit: str = "pair", *, delay_s: float = 0.0, done: int = 0
+    ) -> None:
         self.total, self.description, self.unit = total, description, unit
-        self.count = 0
-        self._shown = 0
+        self.count = self._shown = done
         self._terminal = sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=description, unit=unit, delay=delay_s) if self._terminal else None
+        self._bar = (
+            tqdm(total=total, initial=done, desc=description, unit=unit, delay=delay_s) if self._terminal else None
+        )
         self._last = time.monotonic()
         self._shown_from = self._last + delay_s
 

@@ -40,8 +40,14 @@ def load_settings(
     _merge(merged, values or {})
     if config is not None:
         _merge(merged, read_yaml(config))
+    problems: list[str] = []
     for override in overrides:
-        _merge(merged, _parse_override(override))
+        try:
+            _merge(merged, _parse_override(override))
+        except LocalblurError as error:
+            problems.append(str(error))
+    if problems:
+        raise LocalblurError("; ".join(problems))
     return validate(model, merged, str(config) if config else model.__name__)
 
 

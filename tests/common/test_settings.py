@@ -87,3 +87,8 @@ def test_an_empty_config_means_defaults(tmp_path: Path):
 def test_settings_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         Rig().width = 3  # type: ignore[misc]
+
+
+def test_all_overrides_that_cannot_be_read_are_named_at_once():
+    with pytest.raises(LocalblurError, match=r"got 'first'; .*'b=\[': the value is not valid YAML"):
+        load_settings(Rig, overrides=["first", "width=1", "b=["])

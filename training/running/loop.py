@@ -112,7 +112,6 @@ class Trainer:
         batches = self.batches(workers)
         reason = REASONS[0]
         with self._progress() as advance:
-            advance("", self.step)
             if self.step == 0:
                 self._save_state()  # before the first model: a run with models and without a checkpoint has lost it
                 advance("validating what the network makes of it untrained", 0)
@@ -249,7 +248,7 @@ class Trainer:
         if not self.runtime.main:
             yield lambda _note, _count: None
             return
-        with Progress(self.settings.steps, "train-lbag", unit="step") as progress:
+        with Progress(self.settings.steps, "train-lbag", unit="step", done=self.step) as progress:
             yield progress.step
 
     def batches(self, workers: int | None) -> Iterator[Batch]:
