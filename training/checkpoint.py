@@ -29,6 +29,8 @@ from localblur.training.networks.table import network_entry
 SCHEMA_VERSION = 1
 WEIGHTS_NAME = "model.safetensors"
 CARD_NAME = "model.json"
+SKIPPING_NAME = "skipping.json"
+"""How the model finds what is blurred; see `inference.model_skipping`."""
 _HEADER_KEY = "localblur"
 _STATE_FORMAT = "localblur-training-state"
 

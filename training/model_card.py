@@ -12,11 +12,11 @@ from localblur.common.command import Command, output_option, overwrite_option
 from localblur.common.errors import LocalblurError
 from localblur.common.files import read_json, refuse_existing, write_text
 from localblur.datasets.store import PairsFile
-from localblur.training.checkpoint import WEIGHTS_NAME, load_model
+from localblur.training.checkpoint import SKIPPING_NAME, WEIGHTS_NAME, load_model
 from localblur.training.evaluation.methods import weights_sha256
 from localblur.training.evaluation.model_card import Shown, TrainingData, write_card
 from localblur.training.evaluation.stored_report import read_report
-from localblur.training.inference.model_skipping import SKIPPING_NAME, stored_skipping, weights_folder
+from localblur.training.inference.model_skipping import stored_skipping, weights_folder
 from localblur.training.running.data import fingerprint
 
 

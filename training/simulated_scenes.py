@@ -66,11 +66,17 @@ def scene_pairs(scene: SceneSettings, count: int, height: int, width: int) -> li
             for duration in (LONG_MS, SHORT_MS)
         )
         rng = source.generator([scene.seed, _NOISE_STREAM, index])
+        travelled = max((member.travel_px(-LONG_MS / 2, LONG_MS / 2)[0] for member in objects), default=0.0)
         touched = _on_pixels(long.coverage(canvas.height, canvas.width)) >= TOUCHED
         pairs.append(
             Pair(
                 scene=scene_name(scene.textures, scene.seed),
-                info=PairInfo(name=f"{index:02d}", exposure_long_ms=LONG_MS, exposure_short_ms=SHORT_MS),
+                info=PairInfo(
+                    name=f"{index:02d}",
+                    exposure_long_ms=LONG_MS,
+                    exposure_short_ms=SHORT_MS,
+                    quality={"travel_px": travelled / _FACTOR},
+                ),
                 blurred=_recorded(long, background, rng),
                 sharp=_recorded(short, background, rng),
                 mask=(255 * touched).astype(np.uint8),

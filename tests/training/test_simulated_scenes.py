@@ -25,6 +25,7 @@ def test_pairs_differ_where_the_mask_says_and_hardly_elsewhere(pairs):
         # outside there is noise alone
         assert difference[~inside].mean() < 4
         assert difference[inside].mean() > 2 * difference[~inside].mean()
+        assert 8 <= pair.info.quality["travel_px"] < 60  # 8 to 40 px of the middle, more where it turns
 
 
 def test_a_scene_is_a_function_of_textures_seed_and_index(pairs):

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from localblur.datasets.pair import Pair, PairInfo
 from localblur.datasets.store import PairsWriter, StoreHeader
-from localblur.training.checkpoint import save_model
-from localblur.training.inference.model_skipping import SKIPPING_NAME, stored_skipping
+from localblur.training.checkpoint import SKIPPING_NAME, save_model
+from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.inference.skipping import SkipSettings
 from localblur.training.networks.table import NETWORKS
 from localblur.training.tune_skipping import main, simulated_examples

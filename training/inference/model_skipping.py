@@ -10,10 +10,8 @@ from pydantic import Field
 from localblur.common.errors import LocalblurError
 from localblur.common.files import read_json, write_json
 from localblur.common.settings import Settings, validate
-from localblur.training.checkpoint import WEIGHTS_NAME
+from localblur.training.checkpoint import SKIPPING_NAME, WEIGHTS_NAME
 from localblur.training.inference.skipping import SkipSettings
-
-SKIPPING_NAME = "skipping.json"
 
 _log = logging.getLogger(__name__)
 

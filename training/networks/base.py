@@ -25,8 +25,8 @@ class RestorationNetwork(nn.Module):
         size_multiple: H and W must be multiples of this; callers pad (`training/inference/restore.py`).
             Windows of a large image begin at its multiples.
         pads_itself: `forward` takes any size and pads as published; only windows need `size_multiple` then.
-        global_statistics: some layer averages over the whole image, so that windows give another result than the image
-            at once, whatever their margin.
+        global_statistics: some layer averages over the whole image, or over more than `margin_px`, so that windows give
+            another result than the image at once.
         margin_px: context a window needs on each side before more of it changes the result by less than a level of 255.
     """
 

@@ -114,11 +114,12 @@ class NAFNet(RestorationNetwork):
 
     size_multiple = 2**_LEVELS
     pads_itself = True
+    # local averages, too, reach over 1.5 training patches: further than any margin
+    global_statistics = True
 
     def __init__(self, options: NAFNetOptions) -> None:
         super().__init__()
         window_px = 3 * options.train_patch_px // 2 if options.local_pooling else 0
-        self.global_statistics = not options.local_pooling
         widths = [options.width * 2**level for level in range(_LEVELS + 1)]
 
         def blocks(level: int, count: int) -> nn.Sequential:

@@ -9,7 +9,7 @@ from typing import Any
 from localblur.common.errors import LocalblurError
 from localblur.common.files import read_json, refuse_existing, write_json
 from localblur.common.locking import LOCK_NAME, FolderLock
-from localblur.training.checkpoint import CARD_NAME, WEIGHTS_NAME
+from localblur.training.checkpoint import CARD_NAME, SKIPPING_NAME, WEIGHTS_NAME
 from localblur.training.running.loop import DUMP_NAME, STATE_NAME
 from localblur.training.running.run_log import LOG_NAME
 
@@ -19,7 +19,7 @@ _RUN_FORMAT = "localblur-run"
 _MODELS = ("best", "last")
 _OWN_FILES = (
     *(RUN_NAME, STATE_NAME, DUMP_NAME, LOG_NAME),
-    *(f"{folder}/{name}" for folder in _MODELS for name in (WEIGHTS_NAME, CARD_NAME)),
+    *(f"{folder}/{name}" for folder in _MODELS for name in (WEIGHTS_NAME, CARD_NAME, SKIPPING_NAME)),
 )
 _BOARD_FILES = "tensorboard/events.out.tfevents.*"
 

