@@ -79,7 +79,10 @@ def test_wheel_and_sdist_hold_every_module_and_its_data(built: Path, root: Path)
         in_sdist = {name.partition("/")[2] for name in archive.getnames()}
     for folder in FOLDERS:
         for file in (root / folder).rglob("*"):
-            if file.suffix in {".py", ".yaml", ".html", ".css", ".js", ".svg", ".safetensors", ".md", ".json"} or file.name == "py.typed":
+            if (
+                file.suffix in {".py", ".yaml", ".html", ".css", ".js", ".svg", ".safetensors", ".md", ".json"}
+                or file.name == "py.typed"
+            ):
                 relative = file.relative_to(root).as_posix()
                 assert f"localblur/{relative}" in in_wheel, relative
                 assert relative in in_sdist, relative

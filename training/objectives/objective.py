@@ -64,7 +64,7 @@ def objective(restored: Restored, target: Target, settings: ObjectiveSettings) -
         if restored.gates and settings.gate_weight:
             parts["gate"] = _gate_part(restored.gates, target, settings)
             weights["gate"] = settings.gate_weight
-        if settings.outside_weight:
+        if settings.outside_weight or settings.outside_ramp[1]:  # shown also while its weight is still 0
             values = losses.outside_residual(restored.images[-1], target.blurred, target.mask)
             parts["outside"] = _mean_known(values, target.has_mask)
             weights["outside"] = settings.outside_weight

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from localblur.common.settings import Settings
 
@@ -45,6 +45,8 @@ class ObjectiveSettings(Settings):
             (`network.options.gates_before_clamp`).
         gate_target: a coarse gate's target: the blurred share of its `area`, or the `nearest` mask value as published.
         outside_weight: of the mean absolute change where the mask says sharp, at full size.
+        outside_ramp: shares of the run between which that weight grows from 0 to `outside_weight`. A network that pays
+            for every change from the beginning learns to change nothing.
         perceptual_weight: of the squared difference of VGG19's conv3_3 features; needs `vgg_weights`.
         vgg_weights: torchvision's vgg19 weight file.
         adversarial: None, or a critic beside the network.
@@ -64,9 +66,27 @@ class ObjectiveSettings(Settings):
     gate_error: Literal["mse", "bce"] = "mse"
     gate_target: Literal["area", "nearest"] = "area"
     outside_weight: float = Field(default=0.0, ge=0)
+    outside_ramp: tuple[float, float] = (0.0, 0.0)
     perceptual_weight: float = Field(default=0.0, ge=0)
     vgg_weights: Path | None = None
     adversarial: AdversarialSettings | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "ObjectiveSettings":
+        start, end = self.outside_ramp
+        if not 0 <= start <= end <= 1:
+            raise ValueError(
+                f"outside_ramp must be two rising shares of the run from 0 to 1, got {start:g} and {end:g}"
+            )
+        return self
+
+    def at(self, share: float) -> "ObjectiveSettings":
+        """The settings after `share` of the run, 0 to 1."""
+        start, end = self.outside_ramp
+        if share >= end or self.outside_weight == 0:
+            return self
+        grown = max(0.0, (share - start) / (end - start))
+        return self.model_copy(update={"outside_weight": grown * self.outside_weight})
 
     def image_weights(self) -> dict[str, float]:
         """Weights above 0 of the terms that compare a restored with a sharp picture, by name."""

@@ -15,6 +15,7 @@ from localblur.training.checkpoint import fit_weights
 from localblur.training.networks.base import RestorationNetwork, Restored
 from localblur.training.networks.table import network_entry
 from localblur.training.objectives.objective import ObjectiveValue, Target, objective
+from localblur.training.objectives.objective_settings import ObjectiveSettings
 from localblur.training.objectives.perceptual import PerceptualLoss
 from localblur.training.published_weights import start_from
 from localblur.training.running.adversarial import Adversary
@@ -87,6 +88,7 @@ class Updater:
     def update(self, batch: Batch, step: int) -> Outcome:
         """The update that follows `step` finished ones; `batch` is this process's share of it."""
         rate = learning_rate(self.settings, step)
+        chosen = self.settings.objective.at(step / self.settings.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
@@ -95,8 +97,8 @@ class Updater:
         values = []
         for part in parts[:-1]:
             with self.runtime.apart(self.model):
-                values.append(self._gradients(part, len(parts), rate))
-        values.append(self._gradients(parts[-1], len(parts), rate))
+                values.append(self._gradients(part, len(parts), rate, chosen))
+        values.append(self._gradients(parts[-1], len(parts), rate, chosen))
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.optimizer.clip_norm or math.inf)
         means = {name: torch.stack([part[name] for part in values]).mean() for name in values[0]}
@@ -137,7 +139,7 @@ class Updater:
     def _parts(self, batch: Batch) -> list[tuple[torch.Tensor, ...]]:
         return [torch.chunk(values, self.settings.accumulate) for values in batch.values()]
 
-    def _gradients(self, batch: Batch, parts: int, rate: float) -> dict[str, torch.Tensor]:
+    def _gradients(self, batch: Batch, parts: int, rate: float, chosen: ObjectiveSettings) -> dict[str, torch.Tensor]:
         """Forward and backward of one part of a step; returns loss and its parts."""
         batch = on_device(batch, self.runtime.device)
         blurred = batch["blurred"]
@@ -145,7 +147,7 @@ class Updater:
             blurred = blurred.contiguous(memory_format=torch.channels_last)
         with self.runtime.autocast(self.precision):
             restored = self.model(blurred)
-        value = objective(restored, Target(**batch), self.settings.objective)
+        value = objective(restored, Target(**batch), chosen)
         total, terms = self._learned_terms(restored, batch["sharp"], value, rate)
         self.scaler.scale(total / parts).backward()  # type: ignore[no-untyped-call]
         return {"loss": total.detach(), **terms}

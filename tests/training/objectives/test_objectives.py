@@ -129,3 +129,22 @@ def test_the_penalty_outside_the_mask_has_a_gradient_only_there(case):
 def test_a_negative_weight_is_refused():
     with pytest.raises(ValidationError):
         ObjectiveSettings(l1_weight=-1)
+
+
+def test_the_price_of_changes_outside_grows_along_its_ramp_and_is_shown_from_the_beginning():
+    settings = ObjectiveSettings(outside_weight=4.0, outside_ramp=(0.25, 0.75))
+    weights = [settings.at(share).outside_weight for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert weights == pytest.approx([0, 0, 2, 4, 4])
+    assert ObjectiveSettings(outside_weight=4.0).at(0.0).outside_weight == 4
+    blurred, sharp = torch.rand(2, 1, 3, 16, 16)
+    restored = Restored([blurred + 0.1], [])
+    target = Target(blurred, sharp, torch.zeros(1, 1, 16, 16))
+    early, late = (objective(restored, target, settings.at(share)) for share in (0.0, 1.0))
+    assert float(early.terms["outside"]) == pytest.approx(0.1, abs=1e-5)
+    assert float(late.total - early.total) == pytest.approx(0.4, abs=1e-4)
+
+
+@pytest.mark.parametrize("ramp", [(-0.1, 0.5), (0.6, 0.5), (0.5, 1.1)])
+def test_a_ramp_that_is_none_is_refused(ramp):
+    with pytest.raises(ValidationError, match="outside_ramp"):
+        ObjectiveSettings(outside_ramp=ramp)
