@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+DATA = {".yaml", ".html", ".css", ".js", ".svg", ".safetensors", ".md", ".json"}
 FOLDERS = ("common", "acquisition", "alignment", "datasets", "training")
 
 
