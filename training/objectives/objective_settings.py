@@ -85,7 +85,7 @@ class ObjectiveSettings(Settings):
         start, end = self.outside_ramp
         if share >= end or self.outside_weight == 0:
             return self
-        grown = max(0.0, (share - start) / (end - start))
+        grown = (share - start) / (end - start) if share > start else 0.0
         return self.model_copy(update={"outside_weight": grown * self.outside_weight})
 
     def image_weights(self) -> dict[str, float]:

@@ -200,10 +200,13 @@ def _objective_problems(settings: TrainingSettings) -> list[Problem]:
 
 
 FREE_ON_RESUME = (
-    *("max_minutes", "log_every_steps", "checkpoint_every_steps", "validation", "nonfinite_limit", "wandb_project"),
-    "initial_weights",
+    *("max_minutes", "log_every_steps", "checkpoint_every_steps", "nonfinite_limit", "wandb_project"),
+    *("validation.every_steps", "validation.pictures", "initial_weights"),
 )
-"""Settings that do not change what a resumed run computes, and may differ when it is."""
+"""Settings that do not change what a resumed run computes, and may differ when it is.
+
+The other ones of validation decide which scenes are trained on, and what the best model so far was judged by.
+"""
 
 
 def differences(saved: TrainingSettings, asked: TrainingSettings) -> list[str]:
@@ -212,7 +215,7 @@ def differences(saved: TrainingSettings, asked: TrainingSettings) -> list[str]:
     return [
         f"{name} was {before.get(name)!r}, now {after.get(name)!r}"
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name) and name.split(".")[0] not in FREE_ON_RESUME
+        if before.get(name) != after.get(name) and name not in FREE_ON_RESUME
     ]
 
 

@@ -126,7 +126,9 @@ class Trainer:
                 meter.add(outcome.values, len(batch["sharp"]) * self.runtime.ranks)
                 advance(meter.note, 1)
                 late = settings.max_minutes is not None and time.monotonic() - started > 60 * settings.max_minutes
-                reason = REASONS[self.runtime.largest(2 if stop else int(late))]
+                wanted = self.runtime.largest(2 if stop else int(late))
+                # after the last step nothing is left to stop, and resuming would not write the last model
+                reason = REASONS[0 if self.step == settings.steps else wanted]
                 ending = reason != "finished" or self.step == settings.steps
                 self._after_step(log, meter, ending=ending, validating=reason != "interrupted")
                 if ending:

@@ -136,6 +136,8 @@ def test_the_price_of_changes_outside_grows_along_its_ramp_and_is_shown_from_the
     weights = [settings.at(share).outside_weight for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert weights == pytest.approx([0, 0, 2, 4, 4])
     assert ObjectiveSettings(outside_weight=4.0).at(0.0).outside_weight == 4
+    at_once = ObjectiveSettings(outside_weight=4.0, outside_ramp=(0.5, 0.5))
+    assert [at_once.at(share).outside_weight for share in (0.0, 0.4, 0.5, 1.0)] == [0, 0, 4, 4]
     blurred, sharp = torch.rand(2, 1, 3, 16, 16)
     restored = Restored([blurred + 0.1], [])
     target = Target(blurred, sharp, torch.zeros(1, 1, 16, 16))

@@ -131,7 +131,10 @@ def test_stages_share_a_run_of_any_length():
 
 def test_differences_name_what_a_resumed_run_would_compute_differently():
     saved = resolve("lbag-small")
-    assert differences(saved, resolve("lbag-small", "max_minutes=3", "log_every_steps=1", "validation.samples=3")) == []
+    free = ("max_minutes=3", "log_every_steps=1", "validation.every_steps=3", "initial_weights=a.pkl")
+    assert differences(saved, resolve("lbag-small", *free)) == []
+    (held_out,) = differences(saved, resolve("lbag-small", "validation.held_out=0.5"))
+    assert held_out == "validation.held_out was 0.05, now 0.5"
     changed = differences(saved, resolve("lbag-small", "optimizer.lr=0.5", "network.options.width=8"))
     assert len(changed) == 2
     assert "network.options.width was None, now 8" in changed

@@ -54,6 +54,13 @@ def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, runtim
     assert_equal_bits(final_state(whole), final_state(parts))
 
 
+def test_a_stop_during_the_last_step_leaves_a_finished_run(tmp_path, runtime):
+    chosen = settings(steps=3)
+    summary = train(chosen, data(stop_at=4), tmp_path, runtime=runtime)
+    assert (summary.reason, summary.step) == ("finished", 3)
+    assert load_model(tmp_path / "last")[1].metrics["step"] == 3
+
+
 def test_a_run_out_of_time_and_resumed_ends_with_the_same_bits(tmp_path, runtime):
     # it validates and writes models where the uninterrupted run does not
     chosen = settings(precision="bf16")
