@@ -24,11 +24,13 @@ from localblur.datasets.exchange.tree_terms import EXPORTED, terms_to_plain
 from localblur.datasets.images import from_unit, to_coded
 from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
 from localblur.datasets.storage.edits import edits_path
-from localblur.datasets.storage.schema import encode_quality
+from localblur.datasets.storage.schema import SPLITS, encode_quality
 from localblur.datasets.store import PairsFile, files_identity
 
 MARKER = EXPORTED
 TASKS_AHEAD = 8
+TREE_TOPS = (*SPLITS, "dataset", "masks")
+"""Folders that the places of all formats begin with."""
 
 Pixels = npt.NDArray[Any]
 
@@ -103,7 +105,8 @@ def export_dataset(
         file: the pairs file.
         folder: to make; one with an unfinished export of the same pairs is continued.
         settings: see there.
-        overwrite: write into a folder that holds something else; files of the same names are replaced.
+        overwrite: write into a folder that holds something else; an earlier export in it, and files of the same names,
+            are replaced.
         executor: encodes pictures; None encodes them here.
         begin: called once with how many pairs there will be; `step` with the name of each when it is done.
 
@@ -127,7 +130,7 @@ def export_dataset(
             "file": file.name,
             "terms": terms_to_plain(pairs.header),
         }
-        _prepare(folder, marker, overwrite)
+        _prepare(folder, marker, tasks, overwrite)
         ensure_space(folder, _size_bytes(pairs, tasks, settings.bit_depth), f"exporting {len(tasks)} pairs")
         begin(len(tasks))
         lines: dict[tuple[str, str], dict[str, Any]] = {}
@@ -253,7 +256,7 @@ def _refuse_one_place(tasks: Sequence[ExportTask]) -> None:
         taken[place] = task
 
 
-def _prepare(folder: Path, marker: dict[str, Any], overwrite: bool) -> None:
+def _prepare(folder: Path, marker: dict[str, Any], tasks: Sequence[ExportTask], overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise LocalblurError(f"{folder} is a file; give --output a folder")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
@@ -262,15 +265,21 @@ def _prepare(folder: Path, marker: dict[str, Any], overwrite: bool) -> None:
             what = "a finished export" if isinstance(earlier, dict) and earlier.get("finished") else "other files"
             raise LocalblurError(f"{folder} holds {what}; choose another --output or pass --overwrite")
     elif overwrite and folder.is_dir():
-        _remove_earlier(folder)
+        _remove_earlier(folder, tasks)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / MARKER, marker)
 
 
-def _remove_earlier(folder: Path) -> None:
-    """Pictures of an earlier export would be kept as those of an interrupted one."""
-    for path in [*folder.rglob("*.png"), *folder.rglob("metadata.jsonl")]:
-        path.unlink()
+def _remove_earlier(folder: Path, tasks: Sequence[ExportTask]) -> None:
+    """Remove what would be kept as the work of an interrupted export: pictures in the places of this one, and all of an
+    earlier one. What else lies in the folder is somebody's own."""
+    for task in tasks:
+        for place in (task.places.blurred, task.places.sharp, task.places.mask):
+            (folder / place).unlink(missing_ok=True)
+    if (folder / MARKER).is_file():
+        for top in TREE_TOPS:
+            for path in [*(folder / top).rglob("*.png"), *(folder / top).rglob("metadata.jsonl")]:
+                path.unlink()
 
 
 def _write_metadata(folder: Path, settings: ExportSettings, ordered: Sequence[tuple[str, dict[str, Any]]]) -> None:

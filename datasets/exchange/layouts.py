@@ -144,25 +144,39 @@ def find_lmdb_pairs(root: Path, options: LayoutOptions) -> FoundPairs:
     """LMDBs as BasicSR and NAFNet make them: two (or three) folders `NAME.lmdb` with equal keys in `meta_info.txt`.
 
     A folder's name says what it holds: blur, input or lq; sharp, target or gt; mask. The folder above may be named
-    after a split. Keys end with the pair's number; what stands before it is the scene.
+    after a split; only LMDBs side by side belong together. Keys end with the pair's number; what stands before it is
+    the scene.
     """
     if not root.is_dir():
         raise LocalblurError(f"{root} is not a folder; give the folder that holds the LMDBs")
     found = FoundPairs()
-    roles: dict[tuple[str | None, str, str], dict[Role, Path]] = {}
-    for folder in sorted(path for path in root.rglob("*.lmdb") if path.is_dir()):
-        role = _lmdb_role(folder.stem)
-        if role is None:
-            found.left_out.append(f"{folder.relative_to(root)}: its name says neither blurred nor sharp")
-            continue
-        split = _lmdb_split(folder.relative_to(root))
-        for key in check_lmdb(folder):
-            scene, name = _key_parts(key)
-            roles.setdefault((split, scene, name), {})[role] = folder / key
-    if not roles and not found.left_out:
+    folders = sorted(path for path in root.rglob("*.lmdb") if path.is_dir())
+    for parent in dict.fromkeys(folder.parent for folder in folders):
+        roles: dict[tuple[str | None, str, str], dict[Role, Path]] = {}
+        for folder in (folder for folder in folders if folder.parent == parent):
+            _add_lmdb(root, folder, roles, found)
+        match_roles(root, roles, found)
+    if not found.pairs and not found.left_out:
         raise LocalblurError(f"{root} holds no pairs: expected folders like input.lmdb and target.lmdb")
-    match_roles(root, roles, found)
     return found
+
+
+def _add_lmdb(
+    root: Path, folder: Path, roles: dict[tuple[str | None, str, str], dict[Role, Path]], found: FoundPairs
+) -> None:
+    """Add the pictures of an LMDB by (split, scene, name); of two that hold the same the first counts."""
+    shown, role, second = folder.relative_to(root), _lmdb_role(folder.stem), 0
+    if role is None:
+        found.left_out.append(f"{shown}: its name says neither blurred nor sharp")
+        return
+    for key in check_lmdb(folder):
+        known = roles.setdefault((_lmdb_split(shown), *_key_parts(key)), {})
+        if role in known:
+            second += 1
+        else:
+            known[role] = folder / key
+    if second:
+        found.left_out.append(f"{shown}: {second} {role} pictures of pairs that have one from an LMDB before it")
 
 
 def _lmdb_role(stem: str) -> Role | None:

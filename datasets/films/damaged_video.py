@@ -13,7 +13,7 @@ import numpy.typing as npt
 from localblur.common.errors import LocalblurError
 
 DECODING_ERRORS = (av.FFmpegError, OSError, ValueError)
-SHORTFALL_FRAMES = 5
+SHORTFALL_FRAMES = 6
 """Stated durations are rounded, and the last frames' times reordered: a video may end so many frames early."""
 STRETCHES_TOLD = 6
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
@@ -43,7 +43,7 @@ def decode_frames(container: Any, stream: Any, source: Path) -> Iterator[Any | N
             damaged = frame.is_corrupt or (damaged and not frame.key_frame)
             if frame.time is not None:
                 start = min(start, frame.time)  # some containers count from 0 though the first frame is later
-                end = np.fmax(end, frame.time)
+                end = np.fmax(end, frame.time + _shown_s(frame))
             yield None if damaged else frame
     _check_end(container, stream, source, end - start)
 
@@ -96,8 +96,13 @@ def _check_end(container: Any, stream: Any, source: Path, span_s: float) -> None
     """Containers state how long they are; demuxers do not complain when less is there. NaN: times are unknown."""
     rate = float(stream.average_rate or 0)
     stated_s = _stated_duration_s(container, stream, rate)
-    if rate > 0 and stated_s is not None and (stated_s - span_s) * rate > 1 + SHORTFALL_FRAMES:  # 1: the last itself
+    if rate > 0 and stated_s is not None and (stated_s - span_s) * rate > SHORTFALL_FRAMES:
         raise LocalblurError(f"{source} is truncated or damaged: frames for {span_s:.2f} of {stated_s:.2f} s are in it")
+
+
+def _shown_s(frame: Any) -> float:
+    """How long a frame is shown, 0 where that is unknown; where the rate varies the last one may stay for seconds."""
+    return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else 0.0
 
 
 def _stated_duration_s(container: Any, stream: Any, rate: float) -> float | None:

@@ -8,6 +8,7 @@ are the bytes that it would have written there.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import h5py
 import numpy as np
@@ -75,7 +76,8 @@ def pack_pair(header: StoreHeader, pair: Pair, split: str, compression: Compress
     """
     check_pair(header, pair, split)
     row = encode_row(pair)
-    with h5py.File("memory", "w", driver="core", backing_store=False, libver=LIBVER) as file:
+    # nothing of this name is opened or made; threads that pack at the same time need names of their own
+    with h5py.File(uuid4().hex, "w", driver="core", backing_store=False, libver=LIBVER) as file:
         file.create_group("scenes")
         group = create_scene(file, pair.scene, split, pair.blurred.shape, header.dtype, compression)
         put_pair(group, 0, pair, row, header.encoding, compression)

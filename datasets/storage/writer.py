@@ -21,7 +21,7 @@ from localblur.common.files import refuse_existing, write_text
 from localblur.common.parallel import with_progress
 from localblur.datasets.pair import Pair
 from localblur.datasets.storage import parts as parts_files
-from localblur.datasets.storage.compression import Compression, check_compression
+from localblur.datasets.storage.compression import CHUNK_PX, Compression, check_compression
 from localblur.datasets.storage.edits import refuse_edited
 from localblur.datasets.storage.hdf5 import LIBVER, publish, reading, refuse_foreign, reserved, writing
 from localblur.datasets.storage.layout import (
@@ -87,7 +87,9 @@ class PairsWriter:
         self.parts = parts_folder(path)
         self.finished: set[tuple[str, str]] = set()
         self._overwrite = overwrite
-        self._run = {"schema_version": SCHEMA_VERSION, "compression": compression, **header.plain()}
+        # parts hold whole chunks: those of a version that cuts pictures otherwise must not be mixed in
+        layout = {"schema_version": SCHEMA_VERSION, "compression": compression, "chunk_px": CHUNK_PX[compression]}
+        self._run: dict[str, Any] = {**layout, **header.plain()}
         self._run["run"] = dict(identity)
         self._building = self.parts / BUILDING
         self._marker = self.parts / CLOSED_WELL

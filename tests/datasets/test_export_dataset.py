@@ -17,7 +17,7 @@ from PIL import Image
 from localblur.datasets.exchange import export_run
 from localblur.datasets.exchange.exporters import FORMATS
 from localblur.datasets.export_dataset import main
-from localblur.datasets.images import read_image, read_plane, srgb_encode
+from localblur.datasets.images import read_image, read_plane, srgb_encode, write_image
 from localblur.datasets.import_dataset import main as import_main
 from localblur.datasets.pair import Verdict, binary_mask
 from localblur.datasets.storage.edits import EditsWriter
@@ -317,6 +317,20 @@ def test_overwriting_leaves_no_picture_of_the_earlier_export(tmp_path, path, mak
     other = make_file(tmp_path / "b.h5", {"train": [make_pair("s1", "00")]})
     assert run(other, tmp_path / "out", "gopro", "--overwrite").exit_code == 0
     assert len(list((tmp_path / "out").rglob("*.png"))) == 3
+
+
+def test_overwriting_costs_no_picture_that_is_no_export(tmp_path, path):
+    own = tmp_path / "out"
+    for name in ("holiday.png", "train/s1/blur/mine.png", "plots/a.png"):
+        write_image(own / name, np.zeros((8, 8, 3), np.uint8))
+    replaced = own / "train/s1/blur/00.png"
+    write_image(replaced, np.zeros((8, 8, 3), np.uint8))
+    assert run(path, own, "gopro", "--overwrite").exit_code == 0
+    assert all((own / name).is_file() for name in ("holiday.png", "train/s1/blur/mine.png", "plots/a.png"))
+    assert read_image(replaced).shape == (40, 52, 3)
+    assert run(path, own, "reloblur", "--overwrite").exit_code == 0
+    assert not replaced.exists()
+    assert (own / "holiday.png").is_file()
 
 
 def test_workers_write_the_same_files(tmp_path, path):

@@ -157,6 +157,27 @@ def test_an_lmdb_without_its_list_or_of_another_kind_is_one_line(tmp_path):
     assert "as an LMDB" in run("lmdb", tmp_path / "in", tmp_path / "x.h5").stderr
 
 
+def test_lmdbs_of_different_folders_are_not_mixed(tmp_path):
+    basicsr(tmp_path / "in/a")
+    basicsr(tmp_path / "in/b")
+    shutil.rmtree(tmp_path / "in/b/train/sharp_crops.lmdb")  # its blurred pictures have no partners
+    result = run("lmdb", tmp_path / "in", tmp_path / "x.h5")
+    assert result.exit_code == 3
+    told = [line for line in result.stderr.replace("\\", "/").splitlines() if "b/train/blur_crops.lmdb" in line]
+    assert len(told) == 4
+    assert all("it has no sharp partner" in line for line in told)
+    run("lmdb", tmp_path / "in/a", tmp_path / "a.h5")
+    assert sorted(held(tmp_path / "x.h5")) == sorted(held(tmp_path / "a.h5"))
+
+
+def test_a_second_lmdb_of_the_same_pictures_is_told(tmp_path):
+    basicsr(tmp_path / "in")
+    shutil.copytree(tmp_path / "in/train/blur_crops.lmdb", tmp_path / "in/train/blur_gamma_crops.lmdb")
+    result = run("lmdb", tmp_path / "in", tmp_path / "x.h5")
+    assert result.exit_code == 3
+    assert "blur_gamma_crops.lmdb: 4 blurred pictures of pairs that have one" in result.stderr
+
+
 @pytest.mark.parametrize(("kept_bytes", "complaint"), [(3000, "as an LMDB"), (8192, "copy or make it again")])
 def test_a_truncated_lmdb_is_one_line_and_not_the_end_of_the_process(tmp_path, kept_bytes, complaint):
     basicsr(tmp_path / "in")

@@ -134,6 +134,24 @@ def test_a_truncated_video_is_used_up_to_its_end_and_told_in_one_line(tmp_path, 
         assert sum(scene.count for scene in pairs.scenes) in (4, 5)
 
 
+def test_a_last_frame_that_stays_is_no_truncation(tmp_path):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        coded = []
+        for index in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * index, np.uint8), format="rgb24")
+            frame.pts = index
+            coded += stream.encode(frame)
+        coded += stream.encode(None)
+        coded[-1].duration = round(3 / coded[-1].time_base)
+        for packet in coded:
+            container.mux(packet)
+    found = survey(path)
+    assert (found.frame_count, found.problem) == (20, None)
+
+
 def test_a_video_of_damaged_frames_alone_is_refused(tmp_path, write_coded):
     path = write_coded(tmp_path / "clip.mkv", "libx264", "yuv420p")
     content = bytearray(path.read_bytes())

@@ -1,5 +1,6 @@
 """What workers pack is, byte for byte, what HDF5 writes into the file itself."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import h5py
@@ -81,3 +82,15 @@ def test_packed_chunks_are_those_that_hdf5_writes(tmp_path, make_pair, compressi
         direct.flush()
         for name in set(one) - {"pairs"}:
             assert stored(one[name], 1) == stored(other[name], 1)
+
+
+def test_threads_pack_at_the_same_time(make_pair, header):
+    """As the threads of a cluster's worker do."""
+    pairs = [make_pair(name=str(number), size=(200, 300)) for number in range(8)]
+    with ThreadPoolExecutor(4) as threads:
+        packed = list(threads.map(lambda pair: pack_pair(header, pair, "train", "gzip"), pairs))
+    for pair, found in zip(pairs, packed, strict=True):
+        expected = pack_pair(header, pair, "train", "gzip")
+        assert found.row.tobytes() == expected.row.tobytes()
+        for name, image in expected.images.items():
+            np.testing.assert_array_equal(found.images[name].content, image.content)

@@ -364,6 +364,15 @@ def test_other_settings_do_not_continue_an_unfinished_run(tmp_path, make_pair, h
         assert (pairs.names("s1"), pairs.header) == (["1"], other)
 
 
+def test_parts_cut_into_other_chunks_are_not_mixed_in(tmp_path, make_pair, header):
+    path = tmp_path / "a.h5"
+    interrupted(path, header, [make_pair(name="0")])
+    run = path.with_name("a.h5.parts") / "header.json"  # as a version with larger chunks left it
+    run.write_text(run.read_text().replace('"chunk_px": 64', '"chunk_px": 96'))
+    with pytest.raises(LocalblurError, match=r"another chunk_px \(96, now 64\).*--overwrite"):
+        PairsWriter(path, header).__enter__()
+
+
 def test_a_run_that_finished_nothing_does_not_stand_in_the_way(tmp_path, make_pair, header):
     path = tmp_path / "a.h5"
     interrupted(path, header, [])
