@@ -170,9 +170,11 @@ def try_training(request: TrainingRequest) -> "list[str]":
     runtime = Runtime(request.device)
     folder = RunFolder(request.output, resume=request.resume, overwrite=request.overwrite, writing=runtime.main)
     with folder:
-        settings, opened, _ = _prepared(request, folder, runtime)
+        settings, opened, state = _prepared(request, folder, runtime)
         say = say_now if runtime.main else (lambda _text: None)
-        tried = dry_run(settings, opened, runtime=runtime, workers=request.workers, say=say)
+        tried = dry_run(
+            settings, opened, runtime=runtime, workers=request.workers, run=request.output, state=state, say=say
+        )
     return described(tried) if runtime.main else []
 
 

@@ -67,8 +67,8 @@ def main(
 ) -> None:
     """Choose the settings by which MODEL finds what is blurred, for deblur without --dense.
 
-    Tries some hundred settings on pictures with known masks: of DATA.h5 (those of the size that shall be restored), or
-    without DATA on simulated validation scenes of 2152x1436. Printed are those that no other beats in both work and
+    Tries several hundred settings on pictures with known masks: of DATA.h5 (those of the size that shall be restored),
+    or without DATA on simulated validation scenes of 2152x1436. Printed are those that no other beats in both work and
     weighted PSNR. The one with least work whose mean loss against dense restoration is allowed is run by the clock.
 
     \b
@@ -121,9 +121,10 @@ def stored_examples(paths: Sequence[Path], split: str, count: int) -> Iterator[E
         with PairsFile.open(path) as file:
             for scene in (scene for scene in file.scenes if scene.split == split):
                 usable = [index for index in range(scene.count) if not file.is_rejected(scene.name, index)]
-                if found == count or not usable:
+                masked = next((index for index in usable if file.has_mask(scene.name, index)), None)
+                if found == count or masked is None:
                     continue
-                pair = file.read(scene.name, usable[0])
+                pair = file.read(scene.name, masked)
                 if pair.mask is None:
                     continue
                 y0, x0, y1, x1 = pair.valid_box

@@ -298,6 +298,9 @@ def test_a_dry_run_finds_what_would_stop_a_run(finished, tmp_path, pairs):
     assert "exists already" in one_line(call(pairs, "--recipe", "lbag-small", "-o", finished[0], "--dry-run"))
     missing = ("--recipe", "lbag-plus", "--set", f"initial_weights={tmp_path / 'none.pkl'}", "--dry-run")
     assert "none.pkl" in one_line(call(pairs, "-o", tmp_path / "run", *missing))
+    others = write_pairs(tmp_path / "others.h5", seed=5)
+    for arguments, message in (((others,), "trained on other pairs"), ((pairs, "--seed", 9), "seed was 3, now 9")):
+        assert message in one_line(call(*arguments, "-o", finished[0], "--resume", "--dry-run", small=False))
 
 
 def test_a_run_whose_patches_grow(tmp_path, pairs):

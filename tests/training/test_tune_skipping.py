@@ -32,8 +32,8 @@ def data(tmp_path_factory):
     mask[100:200, 100:220] = 255
     blurred = np.where(mask[..., None] > 0, cv2.blur(sharp, (21, 1)), sharp)
     with PairsWriter(path, StoreHeader(encoding="srgb", bit_depth=8)) as writer:
-        for name, area in (("masked", mask), ("unmasked", None)):
-            writer.add(Pair(scene=name, info=PairInfo(name="00"), blurred=blurred, sharp=sharp, mask=area), "val")
+        for scene, name, area in (("a", "00", None), ("a", "01", mask), ("b", "00", None)):
+            writer.add(Pair(scene=scene, info=PairInfo(name=name), blurred=blurred, sharp=sharp, mask=area), "val")
     return path
 
 

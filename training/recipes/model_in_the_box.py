@@ -14,10 +14,13 @@ import click
 
 from localblur.common.command import Command
 from localblur.common.errors import LocalblurError
+from localblur.common.files import read_json, write_json
 
 LOCAL_PAIRS, RIG_SCENES, RIG_SHOTS = 2400, 600, 4
 WEIGHTS = "data.weights=[0.6,0.4]"
 """Shares of the rig's pairs and of those from photographs."""
+CALL_NAME = "call.json"
+"""What the folder was begun with."""
 
 
 @click.command(cls=Command)
@@ -39,7 +42,7 @@ def main(photos: tuple[Path, ...], work: Path, terms: Path | None, minutes: floa
       python -m localblur.training.recipes.model_in_the_box photos -o work
       deblur photo.png --model work/run -o out
     """
-    work.mkdir(parents=True, exist_ok=True)
+    remember_call(photos, work, quick=quick)
     for command in commands(photos, work, terms, minutes, quick=quick):
         target = produced(command)
         if target is not None and target.exists():
@@ -53,6 +56,25 @@ def main(photos: tuple[Path, ...], work: Path, terms: Path | None, minutes: floa
         if code != 0:
             raise LocalblurError(f"{name} ended with exit code {code}; repeat the call to continue")
     click.echo(f"{work / 'card.md'} describes the model in {work / 'run' / 'best'}")
+
+
+def remember_call(photos: Sequence[Path], work: Path, *, quick: bool) -> None:
+    """Make the folder `work` for this call, or continue one that was begun alike.
+
+    Raises:
+        LocalblurError: if it was begun with other photographs or another `quick`: what is there would be taken for the
+            result of this call.
+    """
+    call = {"photos": [str(photo.resolve()) for photo in photos], "quick": quick}
+    path = work / CALL_NAME
+    if path.exists():
+        if read_json(path) != call:
+            raise LocalblurError(
+                f"{work} was begun with other PHOTOS or another --quick (see {path}); choose another -o"
+            )
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    write_json(path, call)
 
 
 def commands(
@@ -76,7 +98,8 @@ def commands(
         + ["--count", str(max(LOCAL_PAIRS // share, 48)), *local_options],
         [f"{package}.train_lbag", rig, local, *training],
         [f"{package}.simulate_scenes", "test", *(["--scenes", "4"] if quick else []), "-o", test],
-        [f"{package}.evaluate_deblur", test, "--model", f"{run}/best", "-o", scores],
+        # the scores of an earlier call are those of weights that were trained on since
+        [f"{package}.evaluate_deblur", test, "--model", f"{run}/best", "-o", scores, "--overwrite"],
         [f"{package}.tune_skipping", f"{run}/best", "--write"],
         [f"{package}.model_card", f"{run}/best", scores, "--data", rig, "--data", local, "-o", card, "--overwrite"]
         + (["--terms", str(terms)] if terms else []),

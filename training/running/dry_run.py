@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from localblur.training.networks.base import parameter_count
 from localblur.training.running.config import TrainingSettings
@@ -57,20 +58,24 @@ def dry_run(
     *,
     runtime: Runtime,
     workers: int | None = 0,
+    run: Path = Path(),
+    state: dict[str, Any] | None = None,
     say: Callable[[str], None] = logger.info,
 ) -> DryRun:
     """Build all that `train` builds, make two steps and validate two patches.
 
     Args:
-        settings, data, runtime, workers: as `train` takes them.
+        settings, data, runtime, workers, run, state: as `train` takes them; nothing is written to `run`.
         say: is told what is done now; a step of a large network takes a minute on a processor.
 
     Raises:
-        LocalblurError: if anything does not fit or cannot be read.
+        LocalblurError: if anything does not fit or cannot be read, or `state` is not to be continued with these.
     """
     with runtime.isolated_random():
         say(f"building {settings.network.name} and all it is trained with")
-        trainer = Trainer(settings, data, runtime, Path())
+        trainer = Trainer(settings, data, runtime, run, fresh=state is None)
+        if state is not None:
+            trainer.restore(state)
         work = _work(settings)
         number = max((index for index, (count, _) in enumerate(work) if count), key=lambda index: work[index][1])
         stage = settings.data.all_stages()[number]
