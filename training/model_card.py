@@ -10,13 +10,13 @@ import click
 
 from localblur.common.command import Command, output_option, overwrite_option
 from localblur.common.errors import LocalblurError
-from localblur.common.files import read_json, refuse_existing, write_text
+from localblur.common.files import refuse_existing, write_text
 from localblur.datasets.store import PairsFile
-from localblur.training.checkpoint import SKIPPING_NAME, WEIGHTS_NAME, load_model
+from localblur.training.checkpoint import WEIGHTS_NAME, load_model
 from localblur.training.evaluation.methods import weights_sha256
 from localblur.training.evaluation.model_card import Shown, TrainingData, write_card
 from localblur.training.evaluation.stored_report import read_report
-from localblur.training.inference.model_skipping import stored_skipping, weights_folder
+from localblur.training.inference.model_skipping import read_skipping, weights_folder
 from localblur.training.running.data import fingerprint
 
 
@@ -69,8 +69,7 @@ def main(
     folder = weights_folder(model) or model
     sha256 = weights_sha256(module)
     reports = [read_report(path, sha256) for path in evaluations]
-    stored_skipping(folder)  # refuses a damaged file, and warns of one that is of other weights
-    skipping = folder / SKIPPING_NAME
+    skipping = read_skipping(folder)
     text = write_card(
         card,
         (folder / WEIGHTS_NAME).stat().st_size,
@@ -78,7 +77,7 @@ def main(
         training_data(data, card.data_fingerprint),
         _read(terms),
         [Shown(link=_link(path, output), caption=caption) for path, caption in pictures],
-        read_json(skipping) if skipping.is_file() else None,
+        {} if skipping is None else skipping.measured,
     )
     write_text(output, text)
     click.echo(f"card: {output}")

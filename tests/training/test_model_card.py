@@ -150,3 +150,13 @@ def test_what_skipping_saves_is_told_as_it_was_measured(place, tmp_path):
     assert "On 3 pictures, 12.5% of their area blurred" in text
     assert "4.6 times as fast" in text
     assert "0.032 dB" in text
+
+
+def test_what_was_measured_with_other_weights_is_not_told(place, tmp_path):
+    measured = dict.fromkeys(("pictures", "blurred_share", "faster", "weighted_psnr_lost_db"), 2.0)
+    path = store_skipping(place / "model", SkipSettings(), measured | {"sharp_kept_share": 0.5})
+    path.write_text(path.read_text().replace(json.loads(path.read_text())["weights_sha256"], "0" * 64))
+    result = card(place / "model", place / "scores", "-o", tmp_path / "card.md")
+    path.unlink()
+    assert result.exit_code == 0, result.output
+    assert "Restoring only what is blurred" not in (tmp_path / "card.md").read_text()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -60,7 +61,7 @@ def write_card(
     data: Sequence[TrainingData],
     terms: str,
     pictures: Sequence[Shown] = (),
-    skipping: Mapping[str, Any] | None = None,
+    skipping: Mapping[str, float] = MappingProxyType({}),
 ) -> str:
     """The card as Markdown.
 
@@ -71,14 +72,14 @@ def write_card(
         data: what it was trained on; may be empty.
         terms: under which terms its pictures may be used, Markdown; may be empty.
         pictures: to show.
-        skipping: content of the model's skipping.json, None without.
+        skipping: what was measured of finding blur with these weights, see `StoredSkipping`; may be empty.
     """
     made = f"made with localblur {card.versions.get('localblur', '?')} on {card.created[:10] or 'an unknown day'}"
     parts = [
         f"# {card.network}",
         f"Removes local motion blur. {card.parameters:,} parameters, {size_bytes / 1e6:.1f} MB, {made}.",
         *(_measured(report) for report in reports),
-        "" if skipping is None else _skipping(skipping),
+        _skipping(skipping),
         _pictures(pictures),
         _training(card),
         _data(card, data, terms),
@@ -164,8 +165,7 @@ def _extremes(report: Report) -> str:
     )
 
 
-def _skipping(stored: Mapping[str, Any]) -> str:
-    found = stored.get("measured", {})
+def _skipping(found: Mapping[str, float]) -> str:
     if not {"pictures", "blurred_share", "faster", "weighted_psnr_lost_db", "sharp_kept_share"} <= found.keys():
         return ""
     return (

@@ -38,9 +38,19 @@ def stored_skipping(model: Path) -> SkipSettings:
     Raises:
         LocalblurError: if the file is damaged.
     """
+    stored = read_skipping(model)
+    return SkipSettings() if stored is None else stored.settings
+
+
+def read_skipping(model: Path) -> StoredSkipping | None:
+    """What was measured of a model or run folder's weights; None where that was never done, or of other weights.
+
+    Raises:
+        LocalblurError: if the file is damaged.
+    """
     folder = weights_folder(model)
     if folder is None or not (folder / SKIPPING_NAME).is_file():
-        return SkipSettings()
+        return None
     path = folder / SKIPPING_NAME
     values = read_json(path)
     if not isinstance(values, dict):
@@ -48,8 +58,8 @@ def stored_skipping(model: Path) -> SkipSettings:
     stored = validate(StoredSkipping, values, str(path))
     if stored.weights_sha256 != _sha256(folder):
         _log.warning("%s was measured with other weights and is not used; measure again or remove it", path)
-        return SkipSettings()
-    return stored.settings
+        return None
+    return stored
 
 
 def store_skipping(model: Path, settings: SkipSettings, measured: dict[str, float]) -> Path:

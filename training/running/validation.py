@@ -33,7 +33,8 @@ def validate(
     Returns:
         Figures: `psnr_blurred`, `psnr_restored`, `weighted_psnr_blurred`, `weighted_psnr_restored`, and
         `weighted_count`: on how many patches, those with a blurred pixel, the weighted ones stand. NaN when that is
-        none. `outside_change`: mean absolute change where the mask says sharp, in levels of 255.
+        none. `outside_change`: mean absolute change where the mask says sharp, in levels of 255. Values that a network
+        returns and that are not numbers count as black.
         And the first `settings.pictures` patches as strips (3, H, 4 W): blurred, restored, gate, sharp.
     """
     numbers = list(range(runtime.rank, settings.samples, runtime.ranks))
@@ -47,7 +48,8 @@ def validate(
             chosen = numbers[start : start + _BATCH]
             with runtime.autocast(precision):
                 restored: Restored = module(batch["blurred"].to(runtime.device))
-            image = restored.images[-1].float().cpu()
+            # means leave NaN out: a network that fails on a patch would be judged by the others alone
+            image = restored.images[-1].float().cpu().nan_to_num(0.0, posinf=1.0, neginf=0.0)
             judged.figures.update(zip(chosen, _figures(batch, image), strict=True))
             gates = restored.gates[-1].float().cpu() if restored.gates else None
             for index, number in enumerate(chosen):

@@ -57,6 +57,19 @@ def test_a_strip_is_blurred_restored_gate_sharp(runtime):
     assert means.tolist() == pytest.approx([0.45, 0.46, 0.5, 0.5], abs=1e-4)
 
 
+def test_a_patch_on_which_the_network_fails_counts(runtime):
+    class Failing(nn.Module):
+        def forward(self, image):
+            broken = image.clone()
+            broken[0] = torch.nan
+            return Restored([broken], [])
+
+    figures, _ = validate(Failing(), Gray(), settings(), runtime, "fp32")
+    good, _ = validate(Brighter(), Gray(), settings(), runtime, "fp32")
+    assert figures["weighted_count"] == good["weighted_count"]
+    assert score(figures) < figures["weighted_psnr_blurred"] - 1
+
+
 def test_without_masks_the_whole_picture_decides(runtime):
     class Plain(Gray):
         def __getitem__(self, number):
