@@ -5,6 +5,7 @@ right neighbour?). Noise, compression, resizing, exposure and small shifts chang
 half of them.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,9 +55,10 @@ def find_leaks(pairs: PairsFile, most_bits: int = MOST_DIFFERENT_BITS) -> list[L
     splits = np.array([entry.split for entry in pairs.scenes])
     signs = np.where(hashes, 1, -1).astype(np.float32)
     fewest: dict[tuple[int, int], int] = {}
-    for start in range(0, len(signs), BLOCK):
-        here, there = owners[start : start + BLOCK], owners[start:]
-        differing = (HASH_SIDE**2 - signs[start : start + BLOCK] @ signs[start:].T) / 2
+    starts = range(0, len(signs), BLOCK)
+    for first, second in itertools.combinations_with_replacement(starts, 2):
+        here, there = owners[first : first + BLOCK], owners[second : second + BLOCK]
+        differing = (HASH_SIDE**2 - signs[first : first + BLOCK] @ signs[second : second + BLOCK].T) / 2
         alike = (differing <= most_bits) & (splits[here][:, None] != splits[there]) & (here[:, None] < there)
         for row, column in np.argwhere(alike):
             key = (int(here[row]), int(there[column]))

@@ -28,7 +28,8 @@ from localblur.datasets.storage.schema import SPLITS, encode_quality
 from localblur.datasets.store import PairsFile, files_identity
 
 MARKER = EXPORTED
-TASKS_AHEAD = 8
+TASKS_AHEAD = 32
+"""As many workers can be busy; LMDBs take encoded pictures from them, which wait here."""
 TREE_TOPS = (*SPLITS, "dataset", "masks")
 """Folders that the places of all formats begin with."""
 

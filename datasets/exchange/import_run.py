@@ -29,7 +29,8 @@ from localblur.datasets.store import (
     write_part,
 )
 
-TASKS_AHEAD = 8
+TASKS_AHEAD = 64
+"""As many workers can be busy. What they give back is little: their pictures are in parts."""
 
 
 class ImportSettings(Settings):

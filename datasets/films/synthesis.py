@@ -24,7 +24,8 @@ from localblur.datasets.storage.parts import PLANNING
 from localblur.datasets.store import StoreHeader, files_identity
 
 SURVEYS = "surveys.json"
-VIDEOS_AHEAD = 16
+VIDEOS_AHEAD = 64
+"""As many workers can be busy; they give back words."""
 BYTES_PER_PIXEL = 14
 """A part, and the same pictures in the file: two of three bytes and a mask, twice."""
 

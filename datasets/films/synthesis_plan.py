@@ -24,6 +24,8 @@ from localblur.datasets.films.synthesis_settings import SynthesisSettings
 from localblur.datasets.films.video import frame_rate
 from localblur.datasets.storage.splits import assign_splits
 
+SURVEYS_AHEAD = 64
+"""As many workers can be busy; a survey is a few numbers per frame."""
 PLANNING_VERSION = 2
 """To be raised when the same videos and settings give other windows or pictures: an unfinished run of an older version
 of the program is not continued then."""
@@ -84,7 +86,7 @@ def survey_videos(
     """
     found: dict[Path, Survey | LocalblurError] = {}
     with Progress(len(sources), "reading", "video", delay_s=2) as progress:
-        tasks = run_tasks(partial(survey, repeated=settings.repeated), sources, executor)
+        tasks = run_tasks(partial(survey, repeated=settings.repeated), sources, executor, ahead=SURVEYS_AHEAD)
         for source, outcome in tasks:
             if isinstance(outcome, Exception) and not isinstance(outcome, LocalblurError):
                 raise outcome

@@ -24,7 +24,8 @@ from localblur.datasets.store import PairsWriter, StoreHeader, assign_splits, fi
 PLANNING_VERSION = 2
 """To be raised when the same photographs and settings give other pairs: an unfinished run of an older version of the
 program is not continued then."""
-TASKS_AHEAD = 8
+TASKS_AHEAD = 64
+"""As many workers can be busy. What they give back is little: their pictures are in parts."""
 MOST_CUTOUTS = 500
 _BYTES_PER_PX = 7 * 1.6
 """A part (two pictures and a mask) and the compressed pair, which exist at the same time."""

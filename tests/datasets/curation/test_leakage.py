@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from localblur.datasets.curation import leakage
 from localblur.datasets.curation.leakage import find_leaks, leak_lines, picture_hash
 from localblur.datasets.images import read_image
 from localblur.datasets.pair import Pair, PairInfo
@@ -43,7 +44,9 @@ def test_one_split_cannot_leak_and_flat_pictures_say_nothing(tmp_path, make_file
     assert picture_hash(flat) is None
 
 
-def test_many_leaks_are_counted_not_all_shown(tmp_path, make_file, photographs):
+@pytest.mark.parametrize("block", [3, leakage.BLOCK])
+def test_many_leaks_are_counted_not_all_shown(tmp_path, make_file, photographs, monkeypatch, block):
+    monkeypatch.setattr(leakage, "BLOCK", block)
     scenes = {split: [pair(f"{split}{n}", photographs[0]) for n in range(4)] for split in ("train", "test")}
     with PairsFile(make_file(tmp_path / "a.h5", scenes)) as pairs:
         leaks = find_leaks(pairs)
