@@ -42,7 +42,8 @@ __all__ = ["main", "refuse_file_as_folder"]
     type=click.Choice(["auto", "fp32", "bf16", "fp16", "int8"]),
     default="auto",
     show_default=True,
-    help="Number format; auto takes bf16 where the hardware multiplies it itself. int8 is fastest on processors.",
+    help="Number format; auto takes bf16 where the hardware multiplies it itself. int8 (LBAG and MIMO-UNet only) is"
+    " fastest on processors.",
 )
 @click.option("--tile", callback=parse_tile, default="auto", show_default=True, metavar="PX|auto|none", help="Windows.")
 @click.option("--memory", "memory_gb", type=click.FloatRange(min=0, min_open=True), help="Limit for this process, GB.")

@@ -28,7 +28,7 @@ _HEAD = 4
 
 
 class LBAGSmallOptions(LBAGOptions):
-    """The network of 1.5 M parameters; options as those of LBAG, but for sizes.
+    """The network of 1.4 M parameters; options as those of LBAG, but for sizes.
 
     Attributes:
         width: channels at 1/2 size; twice as many at 1/4, four times at 1/8 and 1/16.

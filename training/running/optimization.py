@@ -1,7 +1,7 @@
 """How weights move: the learning rate of every step, the optimizer, and the averaged weights."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -34,14 +34,16 @@ def make_optimizer(settings: OptimizerSettings, module: nn.Module) -> torch.opti
     )
 
 
-def averaging(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
-    """Exponential averaging of weights, for `AveragedModel`.
+def averaging(decay: float) -> Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], torch.Tensor | int], None]:
+    """Exponential averaging of weights, `multi_avg_fn` of `AveragedModel`.
 
     Its memory grows with the run, so that the first steps do not linger.
     """
 
-    def average(averaged: torch.Tensor, current: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
-        seen = int(count)
-        return torch.lerp(averaged, current, 1 - min(decay, (1 + seen) / (10 + seen)))
+    def average(averaged: Sequence[torch.Tensor], current: Sequence[torch.Tensor], count: torch.Tensor | int) -> None:
+        seen = int(count)  # once for all weights: on a GPU it waits for the device
+        share = 1 - min(decay, (1 + seen) / (10 + seen))
+        for mean, value in zip(averaged, current, strict=True):
+            mean.lerp_(value, share)
 
     return average

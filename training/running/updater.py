@@ -10,7 +10,6 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.loading.patch_batches import on_device
 from localblur.training.checkpoint import fit_weights
 from localblur.training.networks.base import RestorationNetwork, Restored
 from localblur.training.networks.table import network_entry
@@ -73,7 +72,7 @@ class Updater:
         compiled: nn.Module = torch.compile(module) if settings.compile else module  # type: ignore[assignment]
         self.model = runtime.wrap(compiled)
         self.optimizer = make_optimizer(settings.optimizer, module)
-        self.average = AveragedModel(module, avg_fn=averaging(settings.ema_decay)) if settings.ema_decay else None
+        self.average = AveragedModel(module, multi_avg_fn=averaging(settings.ema_decay)) if settings.ema_decay else None
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=self.precision == "fp16")
         chosen = settings.objective
         self.adversary = Adversary(chosen.adversarial, settings.optimizer, runtime) if chosen.adversarial else None
@@ -141,6 +140,9 @@ class Updater:
 
     def _gradients(self, batch: Batch, parts: int, rate: float, chosen: ObjectiveSettings) -> dict[str, torch.Tensor]:
         """Forward and backward of one part of a step; returns loss and its parts."""
+        # brings kornia, a second that commands which do not train should not spend
+        from localblur.datasets.loading.patch_batches import on_device
+
         batch = on_device(batch, self.runtime.device)
         blurred = batch["blurred"]
         if self.settings.channels_last:
