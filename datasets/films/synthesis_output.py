@@ -11,7 +11,7 @@ from localblur.datasets.exchange.gopro_tree import begin_tree, finish_tree, fini
 from localblur.datasets.films.synthesis_plan import Plan
 from localblur.datasets.films.video_work import OutputKind, VideoTask
 from localblur.datasets.storage.compression import Compression
-from localblur.datasets.storage.parts import part_path
+from localblur.datasets.storage.parts import list_parts, part_path
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 
 STATE = "work"
@@ -75,7 +75,8 @@ class PairsOutput:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._writer.__exit__(kind, error, trace)
-        if isinstance(error, LocalblurError) and not self._writer.finished:
+        # a worker that dies costs its video, and the others' windows are parts that nobody has taken up yet
+        if isinstance(error, LocalblurError) and not self._writer.finished and not list_parts(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def finished(self, plan: Plan) -> set[tuple[str, str]]:

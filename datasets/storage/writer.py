@@ -176,7 +176,8 @@ class PairsWriter:
         found = {key: earlier.get(key) for key in self._run} if earlier else {}
         difference = parts_files.first_difference(self._run, found)
         any_finished = earlier is not None and bool(parts_files.list_parts(self.parts))
-        if difference or not any_finished:
+        # a run whose building.h5 is gone was killed after that had become the output, which is its own
+        if difference or not any_finished or self._building.exists():
             refuse_existing(self.path, self._overwrite)
         refuse_edited(self.path)
         if difference and any_finished and not self._overwrite:

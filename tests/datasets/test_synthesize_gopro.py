@@ -1,5 +1,6 @@
 """The command that makes pairs from video."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
-from localblur.common.parallel import open_executor
+from localblur.common.parallel import open_executor, run_tasks
 from localblur.datasets.films import synthesis, synthesis_plan, video_work, work_tally
 from localblur.datasets.films.synthesis import preview_synthesis, synthesize
 from localblur.datasets.films.synthesis_output import TreeOutput
@@ -485,6 +486,37 @@ def test_a_run_that_fails_stops_the_other_videos(tmp_path, clip, monkeypatch):
     done = synthesize([clip], tmp_path / "x.h5", settings)
     assert len(written) == done.pairs == 1
     assert "was not finished" in done.problems[0]
+
+
+def test_a_worker_that_dies_costs_no_window_that_is_made(tmp_path, clip, monkeypatch):
+    settings = SynthesisSettings(shortest=5, longest=5)
+    blend = video_work.blend_video
+
+    def dying(video, windows, *others, **more):
+        """As if three windows came from another worker's video, which is not finished either."""
+        yield from itertools.islice((found for found in blend(video, windows, *others, **more) if found), 3)
+        raise MemoryError
+
+    def broken(*arguments, **more):
+        for task, outcome in run_tasks(*arguments, **more):
+            if isinstance(outcome, MemoryError):
+                raise LocalblurError("a worker process died (out of memory?); run again with fewer --workers")
+            yield task, outcome
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video_work, "blend_video", dying)
+        patch.setattr(synthesis, "run_tasks", broken)
+        with pytest.raises(LocalblurError, match="a worker process died"):
+            synthesize([clip], tmp_path / "x.h5", settings)
+    asked = []
+
+    def counting(video, windows, *others, **more):
+        asked.append(len(windows))
+        return blend(video, windows, *others, **more)
+
+    monkeypatch.setattr(video_work, "blend_video", counting)
+    assert synthesize([clip], tmp_path / "x.h5", settings).pairs == 7
+    assert asked == [4]
 
 
 def test_videos_that_an_interrupted_run_finished_are_not_read_again(tmp_path, write_video, moving_frames, monkeypatch):

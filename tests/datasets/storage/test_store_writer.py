@@ -381,6 +381,16 @@ def test_a_run_that_finished_nothing_does_not_stand_in_the_way(tmp_path, make_pa
         writer.add(make_pair(), "train")
 
 
+def test_a_file_that_came_after_an_interrupted_run_is_not_replaced(tmp_path, make_pair, make_file, header):
+    path = tmp_path / "a.h5"
+    interrupted(path, header, [make_pair(name="0")])
+    make_file(tmp_path / "b.h5", {"train": [make_pair(name="other")]}).rename(path)
+    with pytest.raises(LocalblurError, match="exists already"):
+        PairsWriter(path, header).__enter__()
+    with PairsFile(path) as pairs:
+        assert pairs.names("s1") == ["other"]
+
+
 def test_a_kill_between_rename_and_clean_up_costs_nothing(tmp_path, make_pair, header):
     path = tmp_path / "a.h5"
     interrupted(path, header, [make_pair()])
