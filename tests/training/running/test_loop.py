@@ -102,7 +102,8 @@ def test_the_models_and_the_log_say_what_was_done(tmp_path, runtime):
     assert [record["step"] for record in log if record["kind"] == "train"] == [2, 4, 6, 7]
     assert [record["step"] for record in log if record["kind"] == "validation"] == [0, 3, 6, 7]
     record = next(record for record in log if record["kind"] == "train")
-    assert {"loss", "l1", "ssim", "fft", "gate", "lr", "images_per_s", "data_wait", "skipped"} <= record.keys()
+    assert {"loss", "l1", "ssim", "fft", "gate", "lr", "gradient_norm", "skipped"} <= record.keys()
+    assert record["images_per_s"] > 0 and record["memory_mib"] > 0 and 0 <= record["data_wait"] <= 1
     scores = {r["step"]: r["weighted_psnr_restored"] for r in log if r["kind"] == "validation"}
     assert summary.best_step == max(scores, key=lambda step: scores[step])
     _, best = load_model(tmp_path / "best")
