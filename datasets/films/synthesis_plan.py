@@ -26,6 +26,8 @@ from localblur.datasets.storage.splits import assign_splits
 
 SURVEYS_AHEAD = 64
 """As many workers can be busy; a survey is a few numbers per frame."""
+MOST_OPEN = 64
+"""Windows that are averaged at the same time, about 1 GB of sums of 1280x720."""
 PLANNING_VERSION = 2
 """To be raised when the same videos and settings give other windows or pictures: an unfinished run of an older version
 of the program is not continued then."""
@@ -148,6 +150,15 @@ def _fixed_lengths(settings: SynthesisSettings) -> list[int] | None:
     return numbers_of_frames(settings.shortest, settings.longest)
 
 
+def _check_overlap(length: int, stride: int | None) -> None:
+    """Every open window holds a sum as large as a frame: refuse what memory has no room for."""
+    if stride is not None and length > MOST_OPEN * stride:
+        raise LocalblurError(
+            f"windows of {length} frames, one every {stride}, overlap {-(-length // stride)}-fold, at most {MOST_OPEN}"
+            " are kept in memory; give a larger --stride or fewer --frames"
+        )
+
+
 def _plan_apart(
     source: Path,
     title: str,
@@ -176,6 +187,7 @@ def _plan_video(
 ) -> PlannedVideo:
     interval_ms = 1000 / (settings.frame_rate or frame_rate(source))
     lengths = fixed or [frames_of_exposure(settings.exposure_ms or 0, interval_ms)]
+    _check_overlap(max(lengths), settings.stride)
     windows = place_windows(title, found.shots, lengths, settings.stride, settings.seed)
     if not windows:
         faults = f" ({found.repeated} frames are repeated, {found.missing} times some are missing)"

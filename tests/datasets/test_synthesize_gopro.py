@@ -45,6 +45,14 @@ def test_a_video_shorter_than_a_window_is_told_with_both_numbers(tmp_path, write
     assert list(tmp_path.glob("x.h5*")) == []
 
 
+def test_windows_that_overlap_beyond_memory_are_refused(tmp_path, clip):
+    assert run(clip, "-o", tmp_path / "x.h5", "--frames", "10", "--stride", "1").exit_code == 0
+    result = run(clip, "-o", tmp_path / "y.h5", "--frames", "130", "--stride", "2")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "overlap 65-fold, at most 64" in result.stderr
+
+
 def test_an_unreadable_video_is_left_out_and_told(tmp_path, clip):
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
     result = run(tmp_path / "bad.mp4", clip, "-o", tmp_path / "x.h5", "--frames", "7")
