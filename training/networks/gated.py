@@ -1,6 +1,37 @@
 """What LBAG does with a head's prediction: its first channel becomes a gate, which multiplies the others."""
 
+from collections.abc import Sequence
+
 import torch
+
+from localblur.training.networks.base import Restored
+
+
+def gated(
+    inputs: Sequence[torch.Tensor],
+    predicted: Sequence[torch.Tensor],
+    clamp: float,
+    *,
+    before_clamp: bool,
+    every_scale: bool,
+) -> Restored:
+    """Add gated residuals to the pictures of all scales.
+
+    Args:
+        inputs: (B, 3, h, w), coarse to fine.
+        predicted: (B, 4, h, w) of the same scales: the gate before its sigmoid, and the residual.
+        clamp, before_clamp: as `apply_gate` takes them.
+        every_scale: otherwise only the finest has a gate, and the others' first channel is not used.
+    """
+    images, gates = [], []
+    for scale, (image, values) in enumerate(zip(inputs, predicted, strict=True), start=1):
+        if every_scale or scale == len(inputs):
+            gate, residual = apply_gate(values, clamp, before_clamp=before_clamp)
+            gates.append(gate)
+        else:
+            residual = values[:, 1:]
+        images.append(image + residual)
+    return Restored(images, gates)
 
 
 def apply_gate(predicted: torch.Tensor, clamp: float, *, before_clamp: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from localblur.common.settings import Settings
 from localblur.training.networks.base import Restored
-from localblur.training.networks.gated import apply_gate
+from localblur.training.networks.gated import gated
 from localblur.training.networks.mimo_layers import MIMOTrunk
 
 
@@ -55,12 +55,10 @@ class LBAG(MIMOTrunk):
     def forward(self, image: torch.Tensor) -> Restored:
         """Restore `image`, (B, 3, H, W) with H and W multiples of 4, at 1/4, 1/2 and full size."""
         inputs, heads = self.predict(image)
-        images, gates = [], []
-        for scale, (scaled, head) in enumerate(zip(inputs, heads, strict=True)):
-            if self.multiscale_gate or scale == len(heads) - 1:
-                gate, residual = apply_gate(head, self.clamp_gate, before_clamp=self.gates_before_clamp)
-                gates.append(gate)
-            else:
-                residual = head[:, 1:]
-            images.append(scaled + residual)
-        return Restored(images, gates)
+        return gated(
+            inputs,
+            heads,
+            self.clamp_gate,
+            before_clamp=self.gates_before_clamp,
+            every_scale=self.multiscale_gate,
+        )

@@ -18,12 +18,11 @@ from torch import nn
 
 from localblur.training.networks.base import RestorationNetwork, Restored
 from localblur.training.networks.channel_norm import ChannelNorm
-from localblur.training.networks.gated import apply_gate
+from localblur.training.networks.gated import gated
 from localblur.training.networks.lbag import LBAGOptions
 from localblur.training.networks.mimo_layers import half
 
 _LEVELS = 4
-_SCALES = 3
 _HEAD = 4
 
 
@@ -108,17 +107,16 @@ class LBAGSmall(RestorationNetwork):
         """Restore `image`, (B, 3, H, W) with H and W multiples of 16, at 1/4, 1/2 and full size."""
         self.check_size(image)
         image_2 = half(image)
-        inputs = [half(image_2), image_2, image]
-        images, gates = [], []
-        for scale, (scaled, features) in enumerate(zip(inputs, self._decode(image), strict=True)):
-            predicted = F.pixel_shuffle(self.heads[scale](features), 2)
-            if self.multiscale_gate or scale == _SCALES - 1:
-                gate, residual = apply_gate(predicted, self.clamp_gate, before_clamp=self.gates_before_clamp)
-                gates.append(gate)
-            else:
-                residual = predicted[:, 1:]
-            images.append(scaled + residual)
-        return Restored(images, gates)
+        return gated(
+            [half(image_2), image_2, image],
+            [
+                F.pixel_shuffle(head(features), 2)
+                for head, features in zip(self.heads, self._decode(image), strict=True)
+            ],
+            self.clamp_gate,
+            before_clamp=self.gates_before_clamp,
+            every_scale=self.multiscale_gate,
+        )
 
     def _decode(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Features at 1/8, 1/4 and 1/2 size on the way back up."""
