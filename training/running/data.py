@@ -124,9 +124,8 @@ def stages(settings: TrainingSettings) -> list[Stage]:
 
 
 def can_wait(settings: AugmentSettings) -> bool:
-    """Whether all changes of a patch can be left to the device that trains; the others need finished patches."""
-    late = settings.local_blur or settings.noise or settings.saturation is not None
-    return not late and settings.turn != "mirror"
+    """Whether patches can be finished by the device that trains; some changes need finished ones, mirroring does not."""
+    return not (settings.local_blur or settings.noise or settings.saturation is not None)
 
 
 def training_patches(
