@@ -13,6 +13,7 @@ from localblur.common.files import write_json, write_text
 from localblur.datasets.exchange.exporters import FORMATS
 from localblur.datasets.store import SPLITS, PairsFile, StoreHeader
 
+CROISSANT = "croissant.json"
 SIZE_CLASSES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LICENCES: Mapping[str, str] = {"cc by 4.0": "cc-by-4.0", "cc0": "cc0-1.0", "cc by-nc 4.0": "cc-by-nc-4.0"}
 """Names of the Hub for terms in words; everything else is `other` with the words beside it."""
@@ -69,7 +70,7 @@ def write_card(folder: Path, pairs: PairsFile, kind: str, lines: Lines) -> None:
     """
     write_text(folder / "README.md", card_text(folder.resolve().name, pairs, kind, lines))
     if kind == "imagefolder":
-        write_json(folder / "croissant.json", croissant(folder, pairs, lines))
+        write_json(folder / CROISSANT, croissant(folder, pairs, lines))
 
 
 def card_text(name: str, pairs: PairsFile, kind: str, lines: Lines) -> str:

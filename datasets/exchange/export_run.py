@@ -1,6 +1,7 @@
 """Exporting a pairs file: pictures encoded by workers, files that appear whole, interrupted exports continued."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
@@ -16,10 +17,10 @@ from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path, ensure_space, read_json, write_json
 from localblur.common.parallel import run_tasks
 from localblur.common.settings import Settings
-from localblur.datasets.exchange.dataset_card import write_card
+from localblur.datasets.exchange.dataset_card import CROISSANT, write_card
 from localblur.datasets.exchange.exporters import FORMATS, PairPlaces, check_names
 from localblur.datasets.exchange.lmdb_writer import LmdbSet
-from localblur.datasets.exchange.picture_source import import_lmdb
+from localblur.datasets.exchange.picture_source import LMDB_SUFFIX, import_lmdb
 from localblur.datasets.exchange.tree_terms import EXPORTED, terms_to_plain
 from localblur.datasets.images import from_unit, to_coded
 from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
@@ -278,9 +279,12 @@ def _remove_earlier(folder: Path, tasks: Sequence[ExportTask]) -> None:
         for place in (task.places.blurred, task.places.sharp, task.places.mask):
             (folder / place).unlink(missing_ok=True)
     if (folder / MARKER).is_file():
+        (folder / CROISSANT).unlink(missing_ok=True)
         for top in TREE_TOPS:
             for path in [*(folder / top).rglob("*.png"), *(folder / top).rglob("metadata.jsonl")]:
                 path.unlink()
+            for lmdb in (folder / top).glob(f"*{LMDB_SUFFIX}"):
+                shutil.rmtree(lmdb)
 
 
 def _write_metadata(folder: Path, settings: ExportSettings, ordered: Sequence[tuple[str, dict[str, Any]]]) -> None:

@@ -319,6 +319,17 @@ def test_overwriting_leaves_no_picture_of_the_earlier_export(tmp_path, path, mak
     assert len(list((tmp_path / "out").rglob("*.png"))) == 3
 
 
+def test_overwriting_leaves_no_lmdb_and_no_metadata_of_the_earlier_export(tmp_path, path, make_pair, make_file):
+    other = make_file(tmp_path / "b.h5", {"train": [make_pair("s1", "00")]})
+    for kind in ("lmdb", "imagefolder", "lmdb"):
+        assert run(path, tmp_path / "out", kind, "--overwrite").exit_code == 0
+    assert not (tmp_path / "out/croissant.json").exists()
+    assert not list((tmp_path / "out").rglob("metadata.jsonl"))
+    assert run(other, tmp_path / "out", "lmdb", "--overwrite").exit_code == 0
+    assert back(tmp_path / "out", tmp_path / "again.h5", "lmdb").exit_code == 0
+    assert content(tmp_path / "again.h5", masks=False) == content(other, masks=False)
+
+
 def test_overwriting_costs_no_picture_that_is_no_export(tmp_path, path):
     own = tmp_path / "out"
     for name in ("holiday.png", "train/s1/blur/mine.png", "plots/a.png"):
