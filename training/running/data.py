@@ -124,7 +124,7 @@ def stages(settings: TrainingSettings) -> list[Stage]:
 
 
 def can_wait(settings: AugmentSettings) -> bool:
-    """Whether patches can be finished by the device that trains; some changes need finished ones, mirroring does not."""
+    """Whether patches can be finished by the device that trains; some changes need finished ones."""
     return not (settings.local_blur or settings.noise or settings.saturation is not None)
 
 
