@@ -1,8 +1,9 @@
 """What a run writes about itself: `metrics.jsonl`, one JSON record per line; the same and pictures for tensorboard.
 
-Weights & Biases, where it is installed and asked for, gets them too.
+Weights & Biases, where it is installed and asked for, gets the records too.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -115,9 +116,10 @@ def _open_wandb(project: str, folder: Path) -> Any:
         raise LocalblurError(
             "wandb_project is set but wandb is not installed; pip install wandb, or --set wandb_project=null"
         ) from error
-    # a resumed run goes on under the same name
-    name = folder.resolve().name
-    return wandb.init(project=project, name=name, id=f"{project}-{name}", resume="allow", dir=str(folder))
+    # a resumed run goes on as the same one; another folder of that name is another run
+    place = folder.resolve()
+    identity = f"{place.name}-{hashlib.sha256(str(place).encode()).hexdigest()[:12]}"
+    return wandb.init(project=project, name=place.name, id=identity, resume="allow", dir=str(folder))
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -43,10 +43,19 @@ def test_records_reach_weights_and_biases_where_it_is_asked_for(tmp_path, projec
         log.add("train", 3, {"loss": 0.5, "strange": float("nan")})
         log.add_pictures(3, [torch.rand(3, 4, 16)])
     assert project.begun_with["project"] == "deblurring"
-    assert project.begun_with["id"] == "deblurring-run"
+    assert project.begun_with["name"] == "run"
     assert project.records == [{"train/loss": 0.5, "step": 3}]
     assert project.ended == 0
     assert read_log(tmp_path / "run") == [{"kind": "train", "step": 3, "loss": 0.5, "strange": None}]
+
+
+def test_a_resumed_run_is_the_same_there_and_one_of_another_folder_is_not(tmp_path, project):
+    found = []
+    for folder in ("a", "a", "b"):
+        (tmp_path / folder / "lbag").mkdir(parents=True, exist_ok=True)
+        with RunLog(tmp_path / folder / "lbag", 0, wandb_project="p"):
+            found.append(project.begun_with["id"])
+    assert found[0] == found[1] != found[2]
 
 
 def test_a_run_that_fails_is_marked_so(tmp_path, project):
