@@ -45,7 +45,7 @@ class Summary:
         step, steps: finished steps, and those of the whole run.
         reason: one of `REASONS`.
         skipped: steps left out because their loss or gradient was not finite.
-        figures: of the last validation; empty without a validation split.
+        figures: of the last validation, and its `step`; empty without a validation split.
         best_step: the step of the best model, None without a validation split.
         main: whether this process is the one that writes and reports.
     """
@@ -112,10 +112,7 @@ class Trainer:
         batches = self.batches(workers)
         reason = REASONS[0]
         with self._progress() as advance:
-            if self.step == 0:
-                self._save_state()  # before the first model: a run with models and without a checkpoint has lost it
-                advance("validating what the network makes of it untrained", 0)
-                self._validate(log)
+            self._begin(log, advance)
             meter = Meter(self.runtime)
             while self.step < settings.steps:
                 with meter.waiting():
@@ -170,6 +167,20 @@ class Trainer:
         self.step, self.best, self.figures = state["step"], state["best"], state["figures"]
         self.skipped, self.skipped_in_row = state["skipped"], state["skipped_in_row"]
 
+    def _begin(self, log: RunLog, advance: Callable[[str, int], None]) -> None:
+        """What comes before the first step of a call."""
+        if self.step == 0:
+            self._save_state()  # before the first model: a run with models and without a checkpoint has lost it
+            advance("validating what the network makes of it untrained", 0)
+            self._validate(log)
+        elif self.step % self.settings.validation.every_steps == 0 and self.figures.get("step") not in (
+            None,
+            self.step,
+        ):
+            # the call that made this step was interrupted, and left out what was due then
+            self._validate(log)
+            self._save_model("last")
+
     def _count(self, outcome: Outcome, batch: Batch) -> None:
         """Count steps that were skipped; more than `nonfinite_limit` of them in a row end the run."""
         if outcome.applied:
@@ -217,10 +228,9 @@ class Trainer:
         if self.data.validation is None:
             return
         settings, updater = self.settings.validation, self.updater
-        self.figures, pictures = validate(
-            updater.evaluated, self.data.validation, settings, self.runtime, updater.precision
-        )
-        log.add("validation", self.step, self.figures)
+        figures, pictures = validate(updater.evaluated, self.data.validation, settings, self.runtime, updater.precision)
+        self.figures = {**figures, "step": float(self.step)}
+        log.add("validation", self.step, figures)
         log.add_pictures(self.step, pictures)
         if not self.best or score(self.figures) > self.best["score"]:
             self.best = {"score": score(self.figures), "step": float(self.step)}

@@ -61,6 +61,21 @@ def test_a_stop_during_the_last_step_leaves_a_finished_run(tmp_path, runtime):
     assert load_model(tmp_path / "last")[1].metrics["step"] == 3
 
 
+def test_a_validation_that_an_interrupt_left_out_is_made_up_for(tmp_path, runtime):
+    chosen = settings(validation={"every_steps": 3, "samples": 2, "patch_px": 48})
+    first = train(chosen, data(stop_at=4), tmp_path / "parts", runtime=runtime)
+    assert (first.reason, first.step) == ("interrupted", 3)
+    for name, state in (("parts", final_state(tmp_path / "parts")), ("whole", None)):
+        train(chosen, data(), tmp_path / name, runtime=runtime, state=state)
+    parts, whole = (
+        [record for record in read_log(tmp_path / name) if record["kind"] == "validation"]
+        for name in ("parts", "whole")
+    )
+    assert [record["step"] for record in parts] == [0, 3, 6, 7]
+    assert parts == whole
+    assert final_state(tmp_path / "parts")["best"] == final_state(tmp_path / "whole")["best"]
+
+
 def test_a_run_out_of_time_and_resumed_ends_with_the_same_bits(tmp_path, runtime):
     # it validates and writes models where the uninterrupted run does not
     chosen = settings(precision="bf16")
