@@ -107,3 +107,9 @@ def make_file() -> Callable[..., Path]:
 @pytest.fixture
 def header() -> StoreHeader:
     return HEADER
+
+
+@pytest.fixture
+def clip(tmp_path: Path, write_video: WriteVideo, moving_frames: Callable[..., list[np.ndarray]]) -> Path:
+    """Two shots of 24 and 15 frames."""
+    return write_video(tmp_path / "clip.mkv", [*moving_frames(24), *moving_frames(15, level=190)])
