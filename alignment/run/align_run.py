@@ -33,6 +33,8 @@ from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader, assign
 logger = logging.getLogger(__name__)
 
 _PAIRS_NAMED = 10
+TASKS_AHEAD = 64
+"""A result is the place of a part, so many may wait; as many workers of a cluster can be busy."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +285,7 @@ def _align_all(tasks: list[AlignTask], writer: PairsWriter, executor: Executor |
     lost: dict[str, str] = {}
     rejected = 0
     with Progress(len(tasks), "align") as progress:
-        for task, result in run_tasks(run_align_task, tasks, executor):
+        for task, result in run_tasks(run_align_task, tasks, executor, ahead=TASKS_AHEAD):
             try:
                 if isinstance(result, Exception):
                     raise result

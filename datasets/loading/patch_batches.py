@@ -42,7 +42,8 @@ def finish_batch(batch: Mapping[str, torch.Tensor], device: torch.device | str) 
         `blurred`, `sharp`, float32 (B, 3, p, p), sRGB-coded in [0, 1]; `mask`, float32 (B, 1, p, p), 1 where blurred;
         `has_mask`, bool (B,).
     """
-    pictures = torch.stack([batch["blurred"], batch["sharp"]]).to(device, non_blocking=True)
+    # each by itself: what is stacked first lies in ordinary memory, and copying from there waits for the device
+    pictures = torch.stack([batch[name].to(device, non_blocking=True) for name in ("blurred", "sharp")])
     pictures = pictures.float() * (1 / batch["full_scale"]).to(device).view(1, -1, 1, 1, 1)
     pictures = _ordered(_exposed(pictures, batch), batch["channels"].to(device))
     mask = (batch["mask"].to(device, non_blocking=True) >= MASK_THRESHOLD).float()
