@@ -48,6 +48,8 @@ def test_bundled_photographs_exist_and_are_never_shared() -> None:
     test = set(photographs.bundled_photographs("test", frame_filling=False))
     assert train and test and not train & test
     assert len(train) >= 6 and len(test) >= 5
+    # two views of one scene are one scene
+    assert {path.name for path in train} >= {"motorcycle_left.png", "motorcycle_right.png"}
 
 
 def test_a_folder_is_divided_by_name_whatever_else_it_holds(tmp_path: Path) -> None:
