@@ -1,4 +1,4 @@
-"""Changes of patches after they were read: mirroring, synthetic local blur, saturation, noise of random strength.
+"""Changes of patches after they were read: mirroring, synthetic local blur, defocus, saturation, noise.
 
 What can be done while pixels are small integers (turning eight ways, channel order, exposure) the data set does itself.
 """
@@ -12,6 +12,7 @@ from localblur.datasets.loading.augmentation import Augmentation
 from localblur.datasets.local.blur import LocalBlurSettings, random_local_blur
 from localblur.datasets.pair import binary_mask
 from localblur.training.running.data_settings import AugmentSettings
+from localblur.training.running.shared_defocus import defocused
 
 _GRAY = (0.299, 0.587, 0.114)
 _STREAM = 2
@@ -42,6 +43,10 @@ class AugmentedPatches(Dataset[Patch]):
             patch = {name: value.flip(-1) if value.ndim == 3 else value for name, value in patch.items()}
         if self.settings.local_blur and random.random() < self.settings.local_blur:
             patch = locally_blurred(patch, random, self.settings.local_blur_px)
+        if self.settings.still and random.random() < self.settings.still:
+            patch = without_blur(patch)
+        if self.settings.defocus and random.random() < self.settings.defocus:
+            patch = defocused(patch, random, self.settings.defocus_px)
         if self.settings.saturation is not None:
             factor = float(random.uniform(*self.settings.saturation))
             patch |= {name: saturated(patch[name], factor) for name in ("blurred", "sharp")}
@@ -68,6 +73,15 @@ def locally_blurred(patch: Patch, random: np.random.Generator, blur_px: tuple[fl
         "blurred": to_tensor(srgb_encode(blurred)),
         "sharp": to_tensor(srgb_encode(sharp)),
         "mask": torch.maximum(added, patch["mask"]) if masked else added,
+        "has_mask": torch.tensor(True),
+    }
+
+
+def without_blur(patch: Patch) -> Patch:
+    """The sharp picture of `patch` in both places, and a mask that is empty."""
+    return patch | {
+        "blurred": patch["sharp"],
+        "mask": torch.zeros_like(patch["mask"]),
         "has_mask": torch.tensor(True),
     }
 

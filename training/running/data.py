@@ -125,7 +125,8 @@ def stages(settings: TrainingSettings) -> list[Stage]:
 
 def can_wait(settings: AugmentSettings) -> bool:
     """Whether patches can be finished by the device that trains; some changes need finished ones."""
-    return not (settings.local_blur or settings.noise or settings.saturation is not None)
+    finished = (settings.local_blur, settings.still, settings.defocus, settings.noise)
+    return not any(finished) and settings.saturation is None
 
 
 def training_patches(

@@ -33,6 +33,10 @@ class AugmentSettings(Settings):
         local_blur: share of patches over which parts of their sharp picture move, with exact masks; the pair's own blur
             stays where it has a mask. For pairs that are few, or without masks.
         local_blur_px: how far the parts move.
+        still: share of patches whose sharp picture stands for both, with an empty mask: what is there, is not what says
+            that it moved.
+        defocus: share of patches that both pictures show out of focus, wholly or in part: soft is not moving.
+        defocus_px: how far out of focus, as the radius of a disc of light.
     """
 
     turn: Literal["none", "mirror", "all"] = "all"
@@ -42,10 +46,14 @@ class AugmentSettings(Settings):
     noise: float = Field(default=0.0, ge=0, le=0.5)
     local_blur: float = Field(default=0.0, ge=0, le=1)
     local_blur_px: tuple[float, float] = (3.0, 40.0)
+    still: float = Field(default=0.0, ge=0, le=1)
+    defocus: float = Field(default=0.0, ge=0, le=1)
+    defocus_px: tuple[float, float] = (1.0, 6.0)
 
     @model_validator(mode="after")
     def _check(self) -> "AugmentSettings":
-        for name, limits in (("saturation", self.saturation), ("local_blur_px", self.local_blur_px)):
+        ranges = {"saturation": self.saturation, "local_blur_px": self.local_blur_px, "defocus_px": self.defocus_px}
+        for name, limits in ranges.items():
             if limits is not None and not 0 < limits[0] <= limits[1]:
                 raise ValueError(f"{name} must be a range of numbers above 0, got {limits[0]:g} to {limits[1]:g}")
         return self

@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 from localblur.training.running.augmentation import AugmentedPatches, locally_blurred, saturated, while_reading
 from localblur.training.running.data import StagedPatches
 from localblur.training.running.data_settings import AugmentSettings
+from localblur.training.running.shared_defocus import defocused, softened, strength_map
 
 
 class Ramps(Dataset):
@@ -118,3 +119,73 @@ def test_numbers_come_from_the_stage_they_belong_to():
         ("large", 8),
         ("large", 20),
     ]
+
+
+class Alike(Dataset):
+    """Patches of one pair: a sharp picture, a blurred one, and a mask."""
+
+    def __getitem__(self, number):
+        random = np.random.default_rng(0)
+        pictures = {
+            name: torch.from_numpy(random.random((3, 64, 64), dtype=np.float32)) for name in ("blurred", "sharp")
+        }
+        return pictures | {"mask": torch.ones(1, 64, 64), "has_mask": torch.tensor(True)}
+
+
+def test_still_patches_show_the_sharp_picture_twice_under_an_empty_mask():
+    patches = [
+        AugmentedPatches(Alike(), AugmentSettings(turn="none", still=0.4), seed=1)[number] for number in range(60)
+    ]
+    still = [patch for patch in patches if torch.equal(patch["blurred"], patch["sharp"])]
+    assert 12 <= len(still) <= 36
+    assert all(not patch["mask"].any() and bool(patch["has_mask"]) for patch in still)
+    assert sum(int(patch["mask"].all()) for patch in patches) == 60 - len(still)
+
+
+def test_defocus_takes_detail_from_both_pictures_alike_and_leaves_mask_and_light():
+    plain = Alike()[0]
+    changed = AugmentedPatches(Alike(), AugmentSettings(turn="none", defocus=1.0, defocus_px=(3.0, 3.0)), seed=1)
+    for number in range(12):
+        patch = changed[number]
+        assert torch.equal(patch["mask"], plain["mask"])
+        for name in ("blurred", "sharp"):
+            before, after = (torch.pow(values, 2.2) for values in (plain[name], patch[name]))
+            assert float(after.mean()) == pytest.approx(float(before.mean()), abs=0.02)
+            assert float(after.std()) < 0.9 * float(before.std())
+            assert float(patch[name].min()) >= 0 and float(patch[name].max()) <= 1
+
+
+def test_defocus_is_that_of_one_lens_and_its_noise_that_of_two_exposures():
+    sharp = Alike()[0]["sharp"]
+    patch = {"blurred": sharp, "sharp": sharp, "mask": torch.zeros(1, 64, 64), "has_mask": torch.tensor(True)}
+    for seed in range(8):
+        made = defocused(patch, np.random.default_rng(seed), (2.0, 4.0))
+        difference = made["blurred"] - made["sharp"]
+        # noise, and nothing that has a shape: neighbours differ by as much as far pixels
+        assert 1e-4 < float(difference.std()) < 0.04
+        assert abs(float((difference[..., 1:] * difference[..., :-1]).mean())) < 0.1 * float(difference.var())
+
+
+@pytest.mark.parametrize("disc", [True, False])
+def test_defocus_spreads_a_point_over_its_radius_where_it_is_strong(disc):
+    light = np.zeros((41, 81, 3), np.float32)
+    light[20, 20] = light[20, 60] = 1.0
+    strength = np.zeros((41, 81), np.float32)
+    strength[:, 40:] = 1.0
+    soft = softened(light, strength, 5.0, disc=disc)
+    assert np.array_equal(soft[:, :40], light[:, :40])
+    rows, columns = np.mgrid[:41, 40:81]
+    spot = soft[:, 40:, 0]
+    assert float(spot.sum()) == pytest.approx(1.0, abs=1e-3)
+    spread = float((spot * np.hypot(rows - 20, columns - 60) ** 2).sum()) ** 0.5
+    # root mean square: radius / sqrt(2) of a disc, sqrt(2) sigma of a Gaussian
+    assert spread == pytest.approx(5 / 2**0.5, rel=0.1)
+
+
+def test_defocus_grows_across_a_line_or_is_everywhere():
+    maps = [strength_map(48, 64, np.random.default_rng(seed)) for seed in range(40)]
+    whole = [values for values in maps if (values == 1).all()]
+    assert 10 <= len(whole) <= 30
+    for values in maps:
+        assert values.shape == (48, 64) and values.min() >= 0 and values.max() <= 1
+    assert all(values.min() < 0.5 < values.max() for values in maps if values.min() < 1)
