@@ -4,10 +4,11 @@ The networks carry the published attribute names, so that what remains is the wr
 `G` around the weights, `module.` before every name (DataParallel), and statistics that were stored but never used.
 """
 
+import fnmatch
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -76,29 +77,55 @@ def load_published(name: str, path: Path, options: Mapping[str, Any] | None = No
     return network.eval()
 
 
-def start_from(network: RestorationNetwork, name: str, path: Path) -> tuple[str, ...]:
+class Start(NamedTuple):
+    """What a network did not get whole from the weights it begins with, by name.
+
+    Attributes:
+        expanded: heads whose colours were copied and whose gates are fresh.
+        fresh: what kept its fresh values because the caller named it.
+        unused: what the file holds, the caller named and the network has no place for.
+    """
+
+    expanded: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+def start_from(network: RestorationNetwork, name: str, path: Path, but: Sequence[str] = ()) -> Start:
     """Give a fresh network weights to train on: fine-tuning, or LBAG+ from the weights of MIMO-UNet+.
 
     The heads of LBAG predict a gate before the three colours. From weights of a MIMO-UNet, whose heads lack it, the
-    colours' rows are copied and the gate's rows keep their fresh values. Every other key must fit.
+    colours' rows are copied and the gate's rows keep their fresh values. Every other key must fit, or be named.
 
     Args:
         network: as built by the entry `name` of `NETWORKS`, on any device; changed in place.
         path: a published file, or a model or run folder of this program.
-
-    Returns:
-        Names of what kept its fresh values, for the log; empty when all weights were given.
+        but: names, or patterns such as `heads.*`, of weights that are not taken from the file, whether it has them or
+            not.
 
     Raises:
-        LocalblurError: as `load_published`; the network is then unchanged.
+        LocalblurError: as `load_published`, and if one of `but` names nothing; the network is then unchanged.
     """
     weights = load_model(path)[0].state_dict() if path.is_dir() else read_weights(path)
     weights = _named_as_in(network, name, weights)
-    fresh: tuple[str, ...] = ()
+    own = network.state_dict()
+    for pattern in but:
+        if not any(_named(key, (pattern,)) for key in (*own, *weights)):
+            raise LocalblurError(
+                f"initial_weights_except: {pattern!r} names no weight of {name} or {path.name} (they have names like"
+                f" {next(iter(own))})"
+            )
+    kept = {key: value for key, value in weights.items() if not _named(key, but)}
+    expanded: tuple[str, ...] = ()
     if isinstance(network, LBAG):
-        weights, fresh = _with_gates(weights, network.state_dict())
-    fit_weights(network, weights, str(path))
-    return fresh
+        kept, expanded = _with_gates(kept, own)
+    fresh = tuple(key for key in own if _named(key, but))
+    fit_weights(network, kept | {key: own[key] for key in fresh}, str(path))
+    return Start(expanded, fresh, tuple(key for key in weights if _named(key, but) and key not in own))
+
+
+def _named(key: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

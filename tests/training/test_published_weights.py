@@ -10,7 +10,7 @@ from golden_networks import fill
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import save_model
 from localblur.training.networks.table import NETWORKS
-from localblur.training.published_weights import load_published, open_model, read_weights, start_from
+from localblur.training.published_weights import Start, load_published, open_model, read_weights, start_from
 
 SMALL = {"width": 8, "num_res": 1}
 HEADS = ("ConvsOut.0.main.0", "ConvsOut.1.main.0", "feat_extract.5.main.0")
@@ -125,8 +125,9 @@ def test_lbag_plus_begins_with_mimo_unet_plus_and_fresh_gates(tmp_path):
     torch.manual_seed(0)
     network = NETWORKS["lbag-plus"](SMALL)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    fresh = start_from(network, "lbag-plus", path)
-    assert set(fresh) == {f"{head}.{part}[0]" for head in HEADS for part in ("weight", "bias")}
+    start = start_from(network, "lbag-plus", path)
+    assert start.fresh == start.unused == ()
+    assert set(start.expanded) == {f"{head}.{part}[0]" for head in HEADS for part in ("weight", "bias")}
     for key, value in network.state_dict().items():
         if key.rsplit(".", 1)[0] in HEADS:
             assert torch.equal(value[:1], before[key][:1])
@@ -153,9 +154,31 @@ def test_training_starts_from_own_models_and_published_files_alike(tmp_path):
     save_model(tmp_path / "model", "lbag", SMALL, fill(NETWORKS["lbag"](SMALL)), {}, {}, "")
     for path in (tmp_path / "model", saved(tmp_path / "published.ckpt", lbag_file(state))):
         network = NETWORKS["lbag-plus"](SMALL)
-        assert start_from(network, "lbag-plus", path) == ()
+        assert start_from(network, "lbag-plus", path) == Start()
         assert same(network, state)
         assert network.training
+
+
+def test_weights_that_are_named_may_be_missing_too_many_or_of_another_shape(tmp_path):
+    state = dict(fill(NETWORKS["mimo-unet"](SMALL)).state_dict())
+    state["Encoder.0.layers.0.main.0.main.0.weight"] = torch.zeros(2, 2)
+    del state["SCM1.conv.main.0.bias"]
+    state |= {"extra.weight": torch.ones(1)}
+    path = saved(tmp_path / "changed.pkl", mimo_file(state))
+    torch.manual_seed(0)
+    network = NETWORKS["mimo-unet"](SMALL)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(LocalblurError, match="1 missing, 0 unexpected"):
+        start_from(network, "mimo-unet", path, ("Encoder.0.*", "extra.*"))
+    assert same(network, before)
+    start = start_from(network, "mimo-unet", path, ("Encoder.0.*", "SCM1.conv.main.0.bias", "extra.*"))
+    assert start.unused == ("extra.weight",) and start.expanded == ()
+    named = {key for key in before if key.startswith("Encoder.0.")} | {"SCM1.conv.main.0.bias"}
+    assert set(start.fresh) == named
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key] if key in named else state[key])
+    with pytest.raises(LocalblurError, match="'heads.\\*' names no weight"):
+        start_from(network, "mimo-unet", path, ("heads.*",))
 
 
 def test_a_failed_start_changes_nothing(tmp_path):

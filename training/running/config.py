@@ -100,6 +100,8 @@ class TrainingSettings(Settings):
         steps: parameter updates of the whole run.
         initial_weights: what a new run begins with instead of random weights: a published file, or a model folder. LBAG
             takes those of MIMO-UNet+ too (the paper's LBAG+). Not needed to resume.
+        initial_weights_except: names, or patterns such as `heads.*`, of weights that begin at random all the same; any
+            other that the file lacks, has too many of, or has in another shape, is an error.
         ema_decay: decay per step of the averaged weights, which are then the model; 0 switches averaging off.
         accumulate: a step's batch is worked off in so many parts, one after another, to take less memory.
         precision: `auto` takes bfloat16 where the hardware multiplies it faster, else float32. `fp16` scales the loss.
@@ -121,6 +123,7 @@ class TrainingSettings(Settings):
     steps: int = Field(default=1_000_000, ge=1)
     seed: int = Field(default=0, ge=0)
     initial_weights: Path | None = None
+    initial_weights_except: tuple[str, ...] = ()
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     accumulate: int = Field(default=1, ge=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -196,12 +199,14 @@ def _objective_problems(settings: TrainingSettings) -> list[Problem]:
     if settings.network.name == "lbag-plus" and settings.initial_weights is None:
         text = "lbag-plus begins with the weights of MIMO-UNet+; give its authors' file here, or train lbag"
         problems.append((("initial_weights",), text, None))
+    if settings.initial_weights_except and settings.initial_weights is None:
+        problems.append((("initial_weights_except",), "there are no initial_weights to take anything from", None))
     return problems
 
 
 FREE_ON_RESUME = (
     *("max_minutes", "log_every_steps", "checkpoint_every_steps", "nonfinite_limit", "wandb_project"),
-    *("validation.every_steps", "validation.pictures", "initial_weights"),
+    *("validation.every_steps", "validation.pictures", "initial_weights", "initial_weights_except"),
 )
 """Settings that do not change what a resumed run computes, and may differ when it is.
 

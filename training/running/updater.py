@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +15,7 @@ from localblur.training.networks.table import network_entry
 from localblur.training.objectives.objective import ObjectiveValue, Target, objective
 from localblur.training.objectives.objective_settings import ObjectiveSettings
 from localblur.training.objectives.perceptual import PerceptualLoss
-from localblur.training.published_weights import start_from
+from localblur.training.published_weights import Start, start_from
 from localblur.training.running.adversarial import Adversary
 from localblur.training.running.config import TrainingSettings
 from localblur.training.running.optimization import averaging, learning_rate, make_optimizer
@@ -61,10 +60,12 @@ class Updater:
         check_patches(settings, network)
         check_shares(settings, runtime.ranks)
         if fresh and settings.initial_weights is not None:
-            random = start_from(network, settings.network.name, settings.initial_weights)
+            start = start_from(
+                network, settings.network.name, settings.initial_weights, settings.initial_weights_except
+            )
             if runtime.main:
                 # a warning, so that it is shown: what is random without being meant to be is found here or never
-                logger.warning(beginning(settings.network.name, settings.initial_weights.name, network, random))
+                logger.warning(beginning(settings.network.name, settings.initial_weights.name, network, start))
         module: nn.Module = network
         if settings.channels_last:
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -183,15 +184,20 @@ class Updater:
         return applied, overflow
 
 
-def beginning(name: str, origin: str, network: nn.Module, random: Sequence[str]) -> str:
-    """One line on what came from a file of weights: `random` as `start_from` returns it."""
+def beginning(name: str, origin: str, network: nn.Module, start: Start) -> str:
+    """One line on what came from a file of weights."""
     count = len(network.state_dict())
-    if not random:
+    if not any(start):
         return f"{name} begins with {origin}: all {count} tensors copied, none random"
-    return (
-        f"{name} begins with {origin}: {count - len(random)} tensors copied; {len(random)} expanded, their colours"
-        f" copied and their gates random: {', '.join(random)}"
-    )
+    parts = [f"{count - len(start.expanded) - len(start.fresh)} tensors copied"]
+    if start.expanded:
+        said = f"{len(start.expanded)} expanded, their colours copied and their gates random"
+        parts.append(f"{said}: {', '.join(start.expanded)}")
+    if start.fresh:
+        parts.append(f"{len(start.fresh)} random, as asked: {', '.join(start.fresh)}")
+    if start.unused:
+        parts.append(f"{len(start.unused)} of the file not used, as asked: {', '.join(start.unused)}")
+    return f"{name} begins with {origin}: {'; '.join(parts)}"
 
 
 def check_patches(settings: TrainingSettings, network: RestorationNetwork) -> None:

@@ -138,3 +138,8 @@ def test_differences_name_what_a_resumed_run_would_compute_differently():
     changed = differences(saved, resolve("lbag-small", "optimizer.lr=0.5", "network.options.width=8"))
     assert len(changed) == 2
     assert "network.options.width was None, now 8" in changed
+
+
+def test_weights_to_leave_out_need_weights_to_leave_them_out_of():
+    with pytest.raises(LocalblurError, match="initial_weights_except: there are no initial_weights"):
+        resolve("lbag-small", "initial_weights_except=[heads.*]")

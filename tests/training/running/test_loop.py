@@ -294,6 +294,20 @@ def test_what_is_random_in_a_run_that_begins_with_other_weights_is_said(tmp_path
     assert "feat_extract.5.main.0.bias[0]" in line
 
 
+def test_weights_that_are_left_out_begin_at_random_and_are_named(tmp_path, runtime, caplog):
+    train(settings(steps=3), data(), tmp_path / "first", runtime=runtime)
+    first = tmp_path / "first" / "last"
+    later = settings(
+        initial_weights=first, initial_weights_except=["heads.2.*"], steps=3, optimizer={"lr": 1e-30}, seed=5
+    )
+    train(later, data(), tmp_path / "second", runtime=runtime)
+    before, after = (load_model(tmp_path / name / "last")[0].state_dict() for name in ("first", "second"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and changed <= {"heads.2.weight", "heads.2.bias"}
+    (line,) = [record.getMessage() for record in caplog.records if "begins with" in record.getMessage()]
+    assert line.endswith("2 random, as asked: heads.2.weight, heads.2.bias")
+
+
 def test_wandb_that_is_not_installed_is_one_line(tmp_path, runtime):
     with pytest.raises(LocalblurError, match="wandb is not installed"):
         train(settings(wandb_project="x"), data(), tmp_path, runtime=runtime)
