@@ -4,6 +4,7 @@ from collections import Counter
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,6 +26,12 @@ VALIDATION_EVERY = 12
 @output_option("Pairs file to make.")
 @click.option("--scenes", type=click.IntRange(min=1), help="Number of scenes.  [default: 240 for train, 60 for test]")
 @click.option("--shots", type=click.IntRange(min=1), help="Pairs of each.  [default: 3 for train, 1 for test]")
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of photographs for the textures of `train`, instead of those bundled with scikit-image; three in four"
+    " are used.",
+)
 @workers_options
 @overwrite_option
 def main(
@@ -32,6 +39,7 @@ def main(
     output: Path,
     scenes: int | None,
     shots: int | None,
+    photos: Path | None,
     workers: int,
     scheduler: str | None,
     overwrite: bool,
@@ -48,9 +56,13 @@ def main(
     A scene is a function of its number alone; both sets share no texture. An interrupted run continues when it is
     repeated.
     """
+    if photos is not None and textures == "test":
+        raise click.UsageError("the test is fixed; --photos is for train")
     count = scenes or (TEST_SCENES if textures == "test" else TRAIN_SCENES)
     pairs = shots or (1 if textures == "test" else TRAIN_SHOTS)
-    write_scenes(output, textures, count, pairs, workers=workers, scheduler=scheduler, overwrite=overwrite)
+    write_scenes(
+        output, textures, count, pairs, photos=photos, workers=workers, scheduler=scheduler, overwrite=overwrite
+    )
     click.echo(f"{count * pairs} pairs of {count} scenes: {output}")
 
 
@@ -60,6 +72,7 @@ def write_scenes(
     scenes: int,
     shots: int,
     *,
+    photos: Path | None = None,
     workers: int = 0,
     scheduler: str | None = None,
     overwrite: bool = False,
@@ -68,7 +81,9 @@ def write_scenes(
 
     An interrupted call is continued by the same one, with any number of workers.
     """
-    settings = {"textures": textures, "scenes": scenes, "shots": shots, "size": [WIDTH_PX, HEIGHT_PX]}
+    settings: dict[str, Any] = {"textures": textures, "scenes": scenes, "shots": shots, "size": [WIDTH_PX, HEIGHT_PX]}
+    if photos is not None:
+        settings["photos"] = [path.name for path in scene_settings(textures, 0, photos).source().photographs]
     header = StoreHeader(
         encoding="srgb",
         bit_depth=8,
@@ -76,7 +91,7 @@ def write_scenes(
         source=f"simulated scenes, {textures} textures",
         settings=settings,
     )
-    make = partial(_pairs_of, textures=textures, shots=shots)
+    make = partial(_pairs_of, textures=textures, shots=shots, photos=photos)
     with PairsWriter(output, header, overwrite=overwrite) as writer, open_executor(workers, scheduler) as executor:
         finished = Counter(scene for scene, _ in writer.finished)
         missing = [seed for seed in range(scenes) if finished[scene_name(textures, seed)] < shots]
@@ -95,8 +110,8 @@ def split_of(textures: str, seed: int) -> str:
     return "val" if seed % VALIDATION_EVERY == 0 else "train"
 
 
-def _pairs_of(seed: int, *, textures: str, shots: int) -> list[Pair]:
-    return scene_pairs(scene_settings(textures, seed), shots, HEIGHT_PX, WIDTH_PX)
+def _pairs_of(seed: int, *, textures: str, shots: int, photos: Path | None) -> list[Pair]:
+    return scene_pairs(scene_settings(textures, seed, photos), scene_name(textures, seed), shots, HEIGHT_PX, WIDTH_PX)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 The scenes of the simulated rig (`localblur.acquisition.rig.scenes`): objects move over a still background while the
 long exposure lasts, the short one sits in its middle. Both pictures share one grid and one response to light, so that
 nothing has to be aligned; sensor noise is added, the rest of a camera is not simulated. A pair is a function of
-(textures, seed, index) alone.
+(textures, photographs, seed, index) alone.
 """
+
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,15 +28,17 @@ _FACTOR, _MARGIN_PX = 2, 16
 _NOISE_STREAM = 31
 
 
-def scene_settings(textures: str, seed: int) -> SceneSettings:
+def scene_settings(textures: str, seed: int, photos: Path | None = None) -> SceneSettings:
     """The scene `seed` of the `train` or `test` textures, which share no picture and no random number.
 
-    One to four objects travel 8 to 40 px and touch 5 to 30 % of the frame; some stand still in some shots.
+    One to four objects travel 8 to 40 px and touch 5 to 30 % of the frame; some stand still in some shots. `photos` is
+    a folder of photographs that take the place of the bundled ones.
     """
     rng = np.random.default_rng([seed, _NOISE_STREAM, len(textures)])
     return SceneSettings(
         seed=seed,
-        textures=textures,
+        textures=textures if photos is None else str(photos),
+        split="test" if textures == "test" else "train",
         objects=int(rng.integers(1, 5)),
         blur_px=BLUR_PX,
         coverage=float(rng.uniform(0.05, 0.3)),
@@ -47,11 +51,12 @@ def scene_name(textures: str, seed: int) -> str:
     return f"{textures}{seed:04d}"
 
 
-def scene_pairs(scene: SceneSettings, count: int, height: int, width: int) -> list[Pair]:
+def scene_pairs(scene: SceneSettings, name: str, count: int, height: int, width: int) -> list[Pair]:
     """`count` pairs of a scene: the same background, its objects elsewhere in each.
 
     Args:
         scene: from `scene_settings`.
+        name: of the scene in the pairs file.
         count: number of pairs.
         height, width: of the pictures; uint8, sRGB-coded, with masks of 0 and 255.
     """
@@ -70,7 +75,7 @@ def scene_pairs(scene: SceneSettings, count: int, height: int, width: int) -> li
         touched = _on_pixels(long.coverage(canvas.height, canvas.width)) >= TOUCHED
         pairs.append(
             Pair(
-                scene=scene_name(scene.textures, scene.seed),
+                scene=name,
                 info=PairInfo(
                     name=f"{index:02d}",
                     exposure_long_ms=LONG_MS,

@@ -105,7 +105,7 @@ def simulated_examples(count: int, height: int = HEIGHT_PX, width: int = WIDTH_P
     """Validation scenes of `simulate_scenes`, large."""
     for number in range(1, count + 1):
         scene = scene_settings("train", VALIDATION_EVERY * number).model_copy(update={"coverage": COVERAGE})
-        (pair,) = scene_pairs(scene, 1, height, width)
+        (pair,) = scene_pairs(scene, f"scene{number}", 1, height, width)
         if pair.mask is not None:
             yield Example(blurred=pair.blurred, sharp=pair.sharp, mask=binary_mask(pair.mask))
 

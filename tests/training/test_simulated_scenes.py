@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from localblur.datasets.images import write_image
 from localblur.datasets.store import PairsFile
 from localblur.training.simulate_scenes import main, split_of
 from localblur.training.simulated_scenes import scene_pairs, scene_settings
@@ -13,7 +14,7 @@ HEIGHT, WIDTH = 64, 96
 
 @pytest.fixture(scope="module")
 def pairs():
-    return scene_pairs(scene_settings("test", 3), 2, HEIGHT, WIDTH)
+    return scene_pairs(scene_settings("test", 3), "test0003", 2, HEIGHT, WIDTH)
 
 
 def test_pairs_differ_where_the_mask_says_and_hardly_elsewhere(pairs):
@@ -29,11 +30,11 @@ def test_pairs_differ_where_the_mask_says_and_hardly_elsewhere(pairs):
 
 
 def test_a_scene_is_a_function_of_textures_seed_and_index(pairs):
-    again = scene_pairs(scene_settings("test", 3), 1, HEIGHT, WIDTH)[0]
+    again = scene_pairs(scene_settings("test", 3), "test0003", 1, HEIGHT, WIDTH)[0]
     np.testing.assert_array_equal(again.blurred, pairs[0].blurred)
     np.testing.assert_array_equal(again.mask, pairs[0].mask)
     assert not np.array_equal(pairs[0].blurred, pairs[1].blurred)
-    other = scene_pairs(scene_settings("train", 3), 1, HEIGHT, WIDTH)[0]
+    other = scene_pairs(scene_settings("train", 3), "train0003", 1, HEIGHT, WIDTH)[0]
     assert not np.array_equal(other.sharp, pairs[0].sharp)
 
 
@@ -63,11 +64,11 @@ def test_the_command_writes_the_scenes_it_is_asked_for(tmp_path):
 def test_an_interrupted_call_is_continued_without_doing_anything_again(tmp_path, monkeypatch):
     made = []
 
-    def some(scene, count, height, width):
+    def some(scene, name, count, height, width):
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(scene.seed)
-        return scene_pairs(scene, count, HEIGHT, WIDTH)
+        return scene_pairs(scene, name, count, HEIGHT, WIDTH)
 
     monkeypatch.setattr("localblur.training.simulate_scenes.scene_pairs", some)
     arguments = ["train", "-o", str(tmp_path / "scenes.h5"), "--scenes", "3", "--shots", "2", "--workers", "0"]
@@ -79,3 +80,33 @@ def test_an_interrupted_call_is_continued_without_doing_anything_again(tmp_path,
     assert made == [None, 2]
     with PairsFile.open(tmp_path / "scenes.h5") as file:
         assert [(scene.name, scene.count) for scene in file.scenes] == [(f"train000{seed}", 2) for seed in range(3)]
+
+
+def test_photographs_of_ones_own_take_the_place_of_the_bundled_ones(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(8):
+        # without green: what stands in the picture anywhere else is not from here
+        picture = np.random.default_rng(index).integers(0, 255, (400, 500, 3), dtype=np.uint8)
+        picture[..., 1] = 0
+        write_image(photos / f"{index}.png", picture)
+    output = tmp_path / "scenes.h5"
+    arguments = ["train", "-o", str(output), "--scenes", "6", "--shots", "1", "--photos", str(photos), "--workers", "0"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    with PairsFile.open(output) as file:
+        assert 0 < len(file.header.settings["photos"]) < 8
+        sharp = [file.read(scene.name, 0).sharp for scene in file.scenes]
+        assert [scene.name for scene in file.scenes] == [f"train{seed:04d}" for seed in range(6)]
+    green = [float(np.mean((picture[..., 1] < 40) & (picture[..., 0] > 60))) for picture in sharp]
+    assert max(green) > 0.4
+    bundled = [scene_pairs(scene_settings("train", seed), "x", 1, HEIGHT, WIDTH)[0].sharp for seed in range(6)]
+    assert max(float(np.mean((picture[..., 1] < 40) & (picture[..., 0] > 60))) for picture in bundled) < 0.3
+    result = CliRunner().invoke(main, ["test", "-o", str(tmp_path / "test.h5"), "--photos", str(photos)])
+    assert result.exit_code == 2 and "the test is fixed" in result.output
+
+
+def test_a_folder_without_photographs_is_one_line(tmp_path):
+    result = CliRunner().invoke(main, ["train", "-o", str(tmp_path / "scenes.h5"), "--photos", str(tmp_path)])
+    assert result.exit_code == 1 and "none falls into the train split" in result.output
+    assert not (tmp_path / "scenes.h5").exists()

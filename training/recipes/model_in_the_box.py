@@ -24,17 +24,17 @@ CALL_NAME = "call.json"
 
 
 @click.command(cls=Command)
-@click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...", type=click.Path(path_type=Path, exists=True))
+@click.argument("photos", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--work", "-o", type=click.Path(path_type=Path), required=True, help="Folder for data, run and scores.")
 @click.option(
     "--terms", type=click.Path(path_type=Path, exists=True), help="Text on the terms of PHOTOS, for the card."
 )
 @click.option("--minutes", type=float, help="Train for at most so long in this call; the next one continues.")
 @click.option("--quick", is_flag=True, help="A hundredth of everything, to see that it works.")
-def main(photos: tuple[Path, ...], work: Path, terms: Path | None, minutes: float | None, quick: bool) -> None:
+def main(photos: Path, work: Path, terms: Path | None, minutes: float | None, quick: bool) -> None:
     """Make data from PHOTOS and simulated scenes, train lbag-small, test it on the sixty scenes, write its card.
 
-    PHOTOS are pictures, or folders of them, free of restrictions. Takes 9 GB of disk, and most of its time to train:
+    PHOTOS is a folder of at least a few dozen pictures, free of restrictions. Takes 9 GB of disk, and most of its time to train:
     some hours on two processor cores. The card and the model folder are WORK/card.md and WORK/run/best.
 
     \b
@@ -58,14 +58,14 @@ def main(photos: tuple[Path, ...], work: Path, terms: Path | None, minutes: floa
     click.echo(f"{work / 'card.md'} describes the model in {work / 'run' / 'best'}")
 
 
-def remember_call(photos: Sequence[Path], work: Path, *, quick: bool) -> None:
+def remember_call(photos: Path, work: Path, *, quick: bool) -> None:
     """Make the folder `work` for this call, or continue one that was begun alike.
 
     Raises:
         LocalblurError: if it was begun with other photographs or another `quick`: what is there would be taken for the
             result of this call.
     """
-    call = {"photos": [str(photo.resolve()) for photo in photos], "quick": quick}
+    call = {"photos": str(photos.resolve()), "quick": quick}
     path = work / CALL_NAME
     if path.exists():
         if read_json(path) != call:
@@ -77,9 +77,7 @@ def remember_call(photos: Sequence[Path], work: Path, *, quick: bool) -> None:
     write_json(path, call)
 
 
-def commands(
-    photos: Sequence[Path], work: Path, terms: Path | None, minutes: float | None, *, quick: bool
-) -> list[list[str]]:
+def commands(photos: Path, work: Path, terms: Path | None, minutes: float | None, *, quick: bool) -> list[list[str]]:
     """Modules of commands, each with its arguments, in order."""
     share = 100 if quick else 1
     rig, local, test = (str(work / name) for name in ("rig.h5", "local.h5", "test.h5"))
@@ -93,8 +91,9 @@ def commands(
     scenes = str(max(RIG_SCENES // share, 24))
     package = "localblur.training"
     return [
-        [f"{package}.simulate_scenes", "train", "--scenes", scenes, "--shots", str(RIG_SHOTS), "-o", rig],
-        ["localblur.datasets.synthesize_local", *map(str, photos), "-o", local]
+        [f"{package}.simulate_scenes", "train", "--scenes", scenes, "--shots", str(RIG_SHOTS)]
+        + ["--photos", str(photos), "-o", rig],
+        ["localblur.datasets.synthesize_local", str(photos), "-o", local]
         + ["--count", str(max(LOCAL_PAIRS // share, 48)), *local_options],
         [f"{package}.train_lbag", rig, local, *training],
         [f"{package}.simulate_scenes", "test", *(["--scenes", "4"] if quick else []), "-o", test],

@@ -12,14 +12,14 @@ from localblur.training.recipes import model_in_the_box as recipe
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_every_command_understands_its_arguments(tmp_path, quick):
-    made = recipe.commands([tmp_path], tmp_path / "work", tmp_path / "terms.md", 5.0, quick=quick)
+    made = recipe.commands(tmp_path, tmp_path / "work", tmp_path / "terms.md", 5.0, quick=quick)
     for module, *arguments in made:
         command = importlib.import_module(module)
         command.main.make_context(module, list(arguments))
 
 
 def test_each_file_read_was_made_before(tmp_path):
-    made = recipe.commands([tmp_path], tmp_path, None, None, quick=False)
+    made = recipe.commands(tmp_path, tmp_path, None, None, quick=False)
     outputs = set()
     for command in made:
         files = {word for word in command if word.endswith(".h5")}
@@ -31,17 +31,17 @@ def test_each_file_read_was_made_before(tmp_path):
 def test_a_later_call_takes_the_outputs_of_an_earlier_one(tmp_path):
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "summary.json").write_text("{}")
-    for module, *arguments in recipe.commands([tmp_path], tmp_path, None, None, quick=False):
+    for module, *arguments in recipe.commands(tmp_path, tmp_path, None, None, quick=False):
         if module.endswith("evaluate_deblur"):
             given = evaluate_deblur.main.make_context(module, list(arguments)).params
             evaluate_deblur.refuse_used_folder(given["output"], overwrite=given["overwrite"], resume=given["resume"])
 
 
 def test_a_folder_is_not_continued_with_another_call(tmp_path):
-    photos, work = [tmp_path / "photos"], tmp_path / "work"
+    photos, work = tmp_path / "photos", tmp_path / "work"
     recipe.remember_call(photos, work, quick=True)
     recipe.remember_call(photos, work, quick=True)
-    for others, quick in ((photos, False), ([tmp_path], True)):
+    for others, quick in ((photos, False), (tmp_path, True)):
         with pytest.raises(LocalblurError, match="was begun with other PHOTOS or another --quick"):
             recipe.remember_call(others, work, quick=quick)
 
