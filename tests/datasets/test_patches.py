@@ -17,9 +17,9 @@ from localblur.datasets.pair import Pair, PairInfo, Verdict, binary_mask
 from localblur.datasets.patches import PatchDataset
 from localblur.datasets.storage.hdf5 import LIBVER
 from localblur.datasets.storage.layout import create_scene, write_header
-from localblur.datasets.storage.patch_choice import blurred_fraction, blurred_pixel, centred_window, random_window, turn
+from localblur.datasets.storage.patch_choice import turn
 from localblur.datasets.storage.schema import PAIR_ROW
-from localblur.datasets.store import StoreHeader, blur_cells
+from localblur.datasets.store import StoreHeader
 
 SIZE = (96, 120)
 
@@ -318,46 +318,6 @@ def test_blurred_pixels_outside_the_valid_box_are_not_chosen(tmp_path, make_file
     empty = replace(pair, mask=spot((20, 20)))
     dataset = PatchDataset([make_file(tmp_path / "b.h5", {"train": [empty]})], patch_px=8, blur_aware_probability=1.0)
     assert not any(dataset[n]["mask"].any() for n in range(30))
-
-
-def test_blurred_pixels_are_about_equally_likely(rng):
-    mask = np.zeros((64, 80), np.uint8)
-    mask[3:40, 10:33] = 255
-    mask[60:64, 78:80] = 255
-
-    def read(y, x, height, width):
-        assert height <= 16
-        assert width <= 16
-        return mask[y : y + height, x : x + width]
-
-    counts = np.zeros(mask.shape, int)
-    draws = 40 * int(binary_mask(mask).sum())
-    cells = blur_cells(mask)
-    for _ in range(draws):
-        counts[blurred_pixel(cells, (0, 0, 64, 80), read, rng)] += 1
-    assert not counts[~binary_mask(mask)].any()
-    chosen = counts[binary_mask(mask)]
-    assert chosen.min() > 10
-    assert chosen.max() < 80
-
-
-def test_no_blur_is_no_pixel_and_the_fraction_is_of_the_area(rng):
-    nothing = np.zeros((32, 32), np.uint8)
-    assert blurred_pixel(blur_cells(nothing), (0, 0, 32, 32), lambda *_: nothing, rng) is None
-    assert blurred_fraction(blur_cells(nothing), 32, 32) == 0
-    mask = np.zeros((40, 50), np.uint8)
-    mask[:20] = 128
-    assert blurred_fraction(blur_cells(mask), 40, 50) == pytest.approx(0.5, abs=0.004)
-    assert blurred_fraction(blur_cells(np.full((40, 50), 255, np.uint8)), 40, 50) == 1
-
-
-def test_windows_reach_every_position(rng):
-    windows = {random_window((2, 3, 6, 9), 3, rng)[:2] for _ in range(400)}
-    assert windows == {(y, x) for y in (2, 3) for x in (3, 4, 5, 6)}
-    assert random_window((2, 3, 6, 7), 4, rng) == (2, 3, 4, 4)
-    assert centred_window((5, 5), (0, 0, 11, 11), 3) == (4, 4, 3, 3)
-    assert centred_window((5, 5), (0, 0, 11, 11), 4) == (3, 3, 4, 4)
-    assert centred_window((0, 10), (0, 0, 11, 11), 4) == (0, 7, 4, 4)
 
 
 # --- many pairs ---
