@@ -308,6 +308,25 @@ def test_weights_that_are_left_out_begin_at_random_and_are_named(tmp_path, runti
     assert line.endswith("2 random, as asked: heads.2.weight, heads.2.bias")
 
 
+def test_a_compiled_network_learns_the_same_and_is_saved_as_itself(tmp_path, runtime, monkeypatch):
+    """The backend that only captures: what a compiler makes of it needs one, and minutes."""
+    compiled = []
+
+    def capture(module):
+        compiled.append(module)
+        return torch_compile(module, backend="eager")
+
+    torch_compile = torch.compile
+    train(settings(steps=3), data(), tmp_path / "plain", runtime=runtime)
+    monkeypatch.setattr(torch, "compile", capture)
+    train(settings(steps=3, compile=True), data(), tmp_path / "compiled", runtime=runtime)
+    assert len(compiled) == 1
+    plain, captured = (load_model(tmp_path / name / "last")[0].state_dict() for name in ("plain", "compiled"))
+    assert plain.keys() == captured.keys()
+    for name in plain:
+        torch.testing.assert_close(captured[name], plain[name], rtol=1e-4, atol=1e-6)
+
+
 def test_wandb_that_is_not_installed_is_one_line(tmp_path, runtime):
     with pytest.raises(LocalblurError, match="wandb is not installed"):
         train(settings(wandb_project="x"), data(), tmp_path, runtime=runtime)
