@@ -18,13 +18,13 @@ from localblur.datasets.images import from_unit, read_image, read_plane, srgb_en
 from localblur.datasets.scenes.photographs import bundled_photographs
 from localblur.training.checkpoint import load_model
 from localblur.training.inference.engine import Precision, TorchEngine, prepare
-from localblur.training.inference.model_in_the_box import model_in_the_box
 from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.inference.quantization import calibration_pictures, quantize
 from localblur.training.inference.restore import BLEND_PX, restore_pixels
 from localblur.training.inference.selective import coarse_gate, restore_selected
 from localblur.training.inference.skipping import SkipSettings
 from localblur.training.inference.tiling import Tiling, apply_tiled, pad_to_multiple
+from localblur.training.model_in_the_box import model_in_the_box
 from localblur.training.networks.base import RestorationNetwork
 from localblur.training.networks.table import NETWORKS
 from localblur.training.runtime import fastest_precision

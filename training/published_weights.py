@@ -16,6 +16,8 @@ import torch
 
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import ModelCard, fit_weights, load_model
+from localblur.training.model_in_the_box import NAME as BOX
+from localblur.training.model_in_the_box import model_in_the_box
 from localblur.training.networks.base import RestorationNetwork, parameter_count
 from localblur.training.networks.lbag import LBAG
 from localblur.training.networks.table import NETWORKS, network_entry
@@ -99,13 +101,14 @@ def start_from(network: RestorationNetwork, name: str, path: Path, but: Sequence
 
     Args:
         network: as built by the entry `name` of `NETWORKS`, on any device; changed in place.
-        path: a published file, or a model or run folder of this program.
+        path: a published file, or a model or run folder of this program; `model-in-the-box` is that of the package.
         but: names, or patterns such as `heads.*`, of weights that are not taken from the file, whether it has them or
             not.
 
     Raises:
         LocalblurError: as `load_published`, and if one of `but` names nothing; the network is then unchanged.
     """
+    path = model_in_the_box() if str(path) == BOX else path
     weights = load_model(path)[0].state_dict() if path.is_dir() else read_weights(path)
     weights = _named_as_in(network, name, weights)
     own = network.state_dict()

@@ -1,6 +1,7 @@
 """Published weight files: wrappers, prefixes, what is missing, and what LBAG+ begins with."""
 
 from collections import Counter, OrderedDict
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -8,7 +9,8 @@ import torch
 from golden_networks import fill
 
 from localblur.common.errors import LocalblurError
-from localblur.training.checkpoint import save_model
+from localblur.training import model_in_the_box as box
+from localblur.training.checkpoint import WEIGHTS_NAME, save_model
 from localblur.training.networks.table import NETWORKS
 from localblur.training.published_weights import Start, load_published, open_model, read_weights, start_from
 
@@ -179,6 +181,15 @@ def test_weights_that_are_named_may_be_missing_too_many_or_of_another_shape(tmp_
         assert torch.equal(value, before[key] if key in named else state[key])
     with pytest.raises(LocalblurError, match="'heads.\\*' names no weight"):
         start_from(network, "mimo-unet", path, ("heads.*",))
+
+
+@pytest.mark.skipif(not (box.FOLDER / WEIGHTS_NAME).is_file(), reason="this copy comes without a model")
+def test_the_model_in_the_box_has_a_name_of_its_own():
+    network = NETWORKS["lbag-small"]({})
+    assert start_from(network, "lbag-small", Path(box.NAME)) == Start()
+    assert same(network, open_model(box.FOLDER)[0].state_dict())
+    with pytest.raises(LocalblurError, match="another network"):
+        start_from(NETWORKS["tiny"]({}), "tiny", Path(box.NAME))
 
 
 def test_a_failed_start_changes_nothing(tmp_path):

@@ -15,7 +15,6 @@ from localblur.common.settings import validate
 from localblur.datasets.images import as_rgb, write_image
 from localblur.training.inference.deblur_jobs import Job
 from localblur.training.inference.engine import Engine, Precision, SelfEnsemble, TorchEngine, prepare
-from localblur.training.inference.model_in_the_box import model_in_the_box
 from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.inference.onnx_runtime import OnnxEngine
 from localblur.training.inference.picture_files import Picture, read_picture, write_picture
@@ -24,6 +23,7 @@ from localblur.training.inference.restoration_video import Frame, frame_count, r
 from localblur.training.inference.restore import Pixels, Tile, choose_tiling, restore_pixels, window_deviation
 from localblur.training.inference.selective import restore_blurred
 from localblur.training.inference.skipping import SkipSettings
+from localblur.training.model_in_the_box import model_in_the_box
 from localblur.training.published_weights import open_model
 from localblur.training.runtime import resolve_device
 

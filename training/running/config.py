@@ -98,8 +98,9 @@ class TrainingSettings(Settings):
 
     Attributes:
         steps: parameter updates of the whole run.
-        initial_weights: what a new run begins with instead of random weights: a published file, or a model folder. LBAG
-            takes those of MIMO-UNet+ too (the paper's LBAG+). Not needed to resume.
+        initial_weights: what a new run begins with instead of random weights: a published file, a model folder, or
+            `model-in-the-box`, what comes with the package. LBAG takes those of MIMO-UNet+ too (the paper's LBAG+). Not
+            needed to resume.
         initial_weights_except: names, or patterns such as `heads.*`, of weights that begin at random all the same; any
             other that the file lacks, has too many of, or has in another shape, is an error.
         ema_decay: decay per step of the averaged weights, which are then the model; 0 switches averaging off.

@@ -69,18 +69,18 @@ def test_recipes_that_need_a_file_say_so(recipe):
 
 
 def test_every_network_has_a_recipe():
-    assert recipe_names() == sorted(NETWORKS)
+    assert recipe_names() == sorted([*NETWORKS, "fine-tune"])
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones():
-    with pytest.raises(LocalblurError, match="lbag, lbag-plus, lbag-small"):
+    with pytest.raises(LocalblurError, match="fine-tune, lbag, lbag-plus, lbag-small"):
         read_recipe("lbag-medium")
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_recipes_resolve_and_carry_their_name(recipe):
     settings = resolve(recipe, *NEEDED.get(recipe, ()))
-    assert (settings.recipe, settings.network.name) == (recipe, recipe)
+    assert (settings.recipe, settings.network.name) == (recipe, "lbag-small" if recipe == "fine-tune" else recipe)
     assert TrainingSettings.model_validate(settings.model_dump(mode="json")) == settings
 
 

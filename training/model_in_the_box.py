@@ -5,7 +5,9 @@ from pathlib import Path
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import WEIGHTS_NAME
 
-FOLDER = Path(__file__).parents[1] / "models" / "lbag-small"
+NAME = "model-in-the-box"
+"""Stands for its folder in the settings of a run."""
+FOLDER = Path(__file__).parent / "models" / "lbag-small"
 """Data of the package `localblur.training`, which is always installed as files."""
 
 

@@ -6,8 +6,8 @@ import pytest
 
 import localblur.training
 from localblur.common.errors import LocalblurError
+from localblur.training import model_in_the_box as box
 from localblur.training.checkpoint import WEIGHTS_NAME, load_model
-from localblur.training.inference import model_in_the_box as box
 
 LARGEST_BYTES = 10_000_000
 
