@@ -67,15 +67,15 @@ def write_page(folder: Path, run: Callable[..., None]) -> Path:
         ),
         section(
             "5. Training",
-            "The small LBAG, trained from scratch on the pairs above.",
+            "The network that comes with the package, trained on with the pairs above, so that it knows this rig.",
             commands(facts, "train"),
             *(figure(path, caption) for path, caption in loss_curve(folder / "run", pictures)),
         ),
         section(
             "6. Result on scenes never seen",
             "Other objects, other backgrounds, other textures than in training; the same rig. “Weighted” numbers count"
-            " only pixels inside the blur mask. A few minutes of training on two cores make a weak network: what it"
-            " gains is small, and it is shown as it is. The strips are from the three test scenes with the largest"
+            " only pixels inside the blur mask. “run” is the network after the training above, “model-in-the-box”"
+            " before it. The strips are from the three test scenes with the largest"
             " blurred area; the evaluation report shows the best, the median and the worst pair.",
             commands(facts, "evaluate"),
             results(folder),

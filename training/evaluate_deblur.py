@@ -45,8 +45,8 @@ from localblur.training.runtime import fastest_precision, resolve_device
     "models",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Model or run folder, or a published file of weights; several to compare. Without it only the blurred"
-    " pictures are measured.",
+    help="Model or run folder, a published file of weights, or model-in-the-box; several to compare. Without it only"
+    " the blurred pictures are measured.",
 )
 @click.option(
     "--network",

@@ -35,7 +35,8 @@ def open_model(path: Path, network: str | None = None) -> tuple[RestorationNetwo
     """A model to use, wherever it is from.
 
     Args:
-        path: a model or run folder of this program, or a file with published weights.
+        path: a model or run folder of this program, or a file with published weights; `model-in-the-box` is the model
+            that comes with the package.
         network: the name in `NETWORKS` of a file's network, as published; a folder knows its own.
 
     Returns:
@@ -44,6 +45,7 @@ def open_model(path: Path, network: str | None = None) -> tuple[RestorationNetwo
     Raises:
         LocalblurError: as `load_model` and `load_published`, and if the name is missing or not that of the folder.
     """
+    path = named(path)
     if path.is_file():
         if network is None:
             raise LocalblurError(
@@ -56,6 +58,11 @@ def open_model(path: Path, network: str | None = None) -> tuple[RestorationNetwo
     if network not in (None, card.network):
         raise LocalblurError(f"{path} holds a model of {card.network}, not of {network}; leave out --network")
     return module, card
+
+
+def named(path: Path) -> Path:
+    """The folder that `model-in-the-box` stands for; any other path is what it says."""
+    return model_in_the_box() if str(path) == BOX else path
 
 
 def load_published(name: str, path: Path, options: Mapping[str, Any] | None = None) -> RestorationNetwork:
@@ -108,7 +115,7 @@ def start_from(network: RestorationNetwork, name: str, path: Path, but: Sequence
     Raises:
         LocalblurError: as `load_published`, and if one of `but` names nothing; the network is then unchanged.
     """
-    path = model_in_the_box() if str(path) == BOX else path
+    path = named(path)
     weights = load_model(path)[0].state_dict() if path.is_dir() else read_weights(path)
     weights = _named_as_in(network, name, weights)
     own = network.state_dict()

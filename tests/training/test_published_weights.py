@@ -187,7 +187,7 @@ def test_weights_that_are_named_may_be_missing_too_many_or_of_another_shape(tmp_
 def test_the_model_in_the_box_has_a_name_of_its_own():
     network = NETWORKS["lbag-small"]({})
     assert start_from(network, "lbag-small", Path(box.NAME)) == Start()
-    assert same(network, open_model(box.FOLDER)[0].state_dict())
+    assert same(network, open_model(Path(box.NAME))[0].state_dict())
     with pytest.raises(LocalblurError, match="another network"):
         start_from(NETWORKS["tiny"]({}), "tiny", Path(box.NAME))
 
