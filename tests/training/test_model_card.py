@@ -12,9 +12,10 @@ from click.testing import CliRunner, Result
 from localblur.datasets.images import write_image
 from localblur.datasets.pair import Pair, PairInfo
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
-from localblur.training.checkpoint import save_model
+from localblur.training.checkpoint import ModelCard, save_model
 from localblur.training.evaluate_deblur import main as evaluate_deblur
 from localblur.training.evaluation.measures import MEASURES
+from localblur.training.evaluation.model_card import write_card
 from localblur.training.inference.model_skipping import store_skipping
 from localblur.training.inference.skipping import SkipSettings
 from localblur.training.model_card import main
@@ -160,3 +161,10 @@ def test_what_was_measured_with_other_weights_is_not_told(place, tmp_path):
     path.unlink()
     assert result.exit_code == 0, result.output
     assert "Restoring only what is blurred" not in (tmp_path / "card.md").read_text()
+
+
+@pytest.mark.parametrize("start", [None, "/far/away/earlier"])
+def test_weights_a_model_began_with_are_named(start):
+    described = ModelCard(network="lbag", options={}, parameters=1, recipe=RECIPE | {"initial_weights": start})
+    text = write_card(described, 1, [], [], "")
+    assert ("not begin at random but with the weights of `earlier`" in text) == (start is not None)

@@ -187,11 +187,12 @@ def _training(card: ModelCard) -> str:
     recipe = card.recipe
     if not recipe:
         return "## Training\n\nHow this model was trained is not recorded."
-    step = card.metrics.get("step")
+    step, start = card.metrics.get("step"), recipe.get("initial_weights")
     lines = [
         f"Recipe `{recipe.get('recipe')}`, seed {recipe.get('seed')}, {recipe.get('steps')} steps"
         + ("" if step is None else f"; these are the weights of step {step:.0f}")
         + f", with torch {card.versions.get('torch', '?')}. Fingerprint of the data: `{card.data_fingerprint}`.",
+        *([f"It did not begin at random but with the weights of `{Path(start).name}`."] if start else []),
         "All settings, as they were resolved:",
         f"```yaml\n{yaml.safe_dump(dict(recipe), sort_keys=False)}```",
     ]
