@@ -12,20 +12,24 @@ from localblur.datasets.images import FloatArray, srgb_decode, srgb_encode, to_t
 FULL_WELL_ELECTRONS = (3_000.0, 30_000.0)
 READ_SHARE = 0.5e-3
 """Noise of the read-out, of the full well."""
-_LEVELS = 3
+TOUCHED = 0.02
+"""A pixel to which so much of its light comes from inside the mask belongs to it."""
+_LEVELS = 5
 """Pictures, evenly spaced from in focus to the strongest defocus, between which a pixel's is interpolated."""
+_NOISE_GONE = 0.3
+"""From this share of the strongest defocus on, the noise there was counts as averaged out."""
 
 
 def defocused(
     patch: dict[str, torch.Tensor], random: np.random.Generator, radius_px: tuple[float, float]
 ) -> dict[str, torch.Tensor]:
-    """Both pictures of `patch` out of focus, everywhere or on one side of a line; the mask stays.
+    """Both pictures of `patch` out of focus, everywhere or on one side of a line.
 
     Linear light is convolved with a disc or a Gaussian; then the noise that a sensor would have added is drawn for each
-    picture, as the convolution took away what was there.
+    picture, as the convolution took away what was there. What moved now reaches further, and its mask with it.
 
     Args:
-        patch: `blurred` and `sharp`, (3, H, W) sRGB-coded in [0, 1], and whatever else.
+        patch: `blurred` and `sharp`, (3, H, W) sRGB-coded in [0, 1], `mask`, (1, H, W) of 0 and 1, and whatever else.
         random: decides on lens, strength, place and noise.
         radius_px: range of the disc's radius; the Gaussian's standard deviation is half of it.
     """
@@ -33,9 +37,10 @@ def defocused(
     strength = strength_map(height, width, random)
     radius = float(random.uniform(*radius_px))
     disc = random.random() < 0.5
-    noisy = np.minimum(_LEVELS * strength, 1)[..., None]
+    noisy = np.minimum(strength / _NOISE_GONE, 1)[..., None]
     full_well = float(np.exp(random.uniform(*np.log(FULL_WELL_ELECTRONS))))
-    changed = {}
+    reached = softened(patch["mask"].permute(1, 2, 0).numpy(), strength, radius, disc=disc) >= TOUCHED
+    changed = {"mask": torch.maximum(patch["mask"], to_tensor(reached.astype(np.float32)))}
     for name in ("blurred", "sharp"):
         light = srgb_decode(patch[name].permute(1, 2, 0).numpy())
         soft = softened(light, strength, radius, disc=disc)
@@ -58,11 +63,12 @@ def strength_map(height: int, width: int, random: np.random.Generator) -> FloatA
 
 
 def softened(light: FloatArray, strength: FloatArray, radius_px: float, *, disc: bool) -> FloatArray:
-    """`light`, (H, W, C) in linear values, out of focus by `radius_px` times `strength`, (H, W)."""
+    """`light`, (H, W, C) of linear values, out of focus by `radius_px` times `strength`, (H, W)."""
     levels = [light]
     for level in range(1, _LEVELS):
         radius = radius_px * level / (_LEVELS - 1)
-        levels.append(_through_disc(light, radius) if disc else cv2.GaussianBlur(light, (0, 0), max(radius / 2, 0.1)))
+        picture = _through_disc(light, radius) if disc else cv2.GaussianBlur(light, (0, 0), max(radius / 2, 0.1))
+        levels.append(picture.reshape(light.shape))  # OpenCV drops a single channel
     place = strength[..., None] * (_LEVELS - 1)
     soft = sum(np.clip(1 - np.abs(place - level), 0, 1) * picture for level, picture in enumerate(levels))
     result: FloatArray = np.asarray(soft, np.float32)

@@ -142,17 +142,36 @@ def test_still_patches_show_the_sharp_picture_twice_under_an_empty_mask():
     assert sum(int(patch["mask"].all()) for patch in patches) == 60 - len(still)
 
 
-def test_defocus_takes_detail_from_both_pictures_alike_and_leaves_mask_and_light():
+def test_defocus_takes_detail_from_both_pictures_alike_and_leaves_their_light():
     plain = Alike()[0]
     changed = AugmentedPatches(Alike(), AugmentSettings(turn="none", defocus=1.0, defocus_px=(3.0, 3.0)), seed=1)
     for number in range(12):
         patch = changed[number]
-        assert torch.equal(patch["mask"], plain["mask"])
+        assert torch.equal(patch["mask"], plain["mask"])  # all of it
         for name in ("blurred", "sharp"):
             before, after = (torch.pow(values, 2.2) for values in (plain[name], patch[name]))
             assert float(after.mean()) == pytest.approx(float(before.mean()), abs=0.02)
             assert float(after.std()) < 0.9 * float(before.std())
             assert float(patch[name].min()) >= 0 and float(patch[name].max()) <= 1
+
+
+def test_what_moved_out_of_focus_is_inside_the_mask_and_little_else_is():
+    mask = torch.zeros(1, 64, 64)
+    mask[:, 24:40, 14:50] = 1
+    sharp = torch.full((3, 64, 64), 0.2)
+    blurred = torch.where(mask > 0, 0.9, sharp)
+    patch = {"blurred": blurred, "sharp": sharp, "mask": mask, "has_mask": torch.tensor(True)}
+    grown = []
+    for seed in range(12):
+        made = defocused(patch, np.random.default_rng(seed), (6.0, 6.0))
+        assert made["mask"].dtype == mask.dtype and set(made["mask"].unique().tolist()) == {0.0, 1.0}
+        assert bool((made["mask"] >= mask).all())
+        difference = (made["blurred"] - made["sharp"]).abs().amax(0, keepdim=True)
+        assert float(difference[made["mask"] == 0].quantile(0.99)) < 0.1  # a fiftieth of the light, coded, and noise
+        rim = difference[(made["mask"] > mask)]
+        assert rim.numel() == 0 or float(rim.quantile(0.1)) > 0.03
+        grown.append(int((made["mask"] > mask).sum()))
+    assert max(grown) > 300
 
 
 def test_defocus_is_that_of_one_lens_and_its_noise_that_of_two_exposures():
@@ -166,13 +185,14 @@ def test_defocus_is_that_of_one_lens_and_its_noise_that_of_two_exposures():
         assert abs(float((difference[..., 1:] * difference[..., :-1]).mean())) < 0.1 * float(difference.var())
 
 
+@pytest.mark.parametrize("strength", [1.0, 0.5, 0.625])
 @pytest.mark.parametrize("disc", [True, False])
-def test_defocus_spreads_a_point_over_its_radius_where_it_is_strong(disc):
+def test_defocus_spreads_a_point_over_its_radius(disc, strength):
     light = np.zeros((41, 81, 3), np.float32)
     light[20, 20] = light[20, 60] = 1.0
-    strength = np.zeros((41, 81), np.float32)
-    strength[:, 40:] = 1.0
-    soft = softened(light, strength, 5.0, disc=disc)
+    share = np.zeros((41, 81), np.float32)
+    share[:, 40:] = strength
+    soft = softened(light, share, 5.0 / strength, disc=disc)
     assert np.array_equal(soft[:, :40], light[:, :40])
     rows, columns = np.mgrid[:41, 40:81]
     spot = soft[:, 40:, 0]
