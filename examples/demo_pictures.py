@@ -186,7 +186,7 @@ def deblur_strip(folder: Path, pairs: Path, pictures: Path, run: Any) -> list[Fi
     inputs = folder / "blurred"
     for pair in chosen:
         write_image(inputs / f"{pair.scene}.png", pair.blurred)
-    run("evaluate", "deblur", inputs, "--model", folder / "run", "-o", folder / "deblurred")
+    run("evaluate", "deblur", inputs, "--model", folder / "run" / "last", "-o", folder / "deblurred")
     scores = weighted_scores(folder / "scores" / "scores.csv")
     figures = []
     for pair in chosen:

@@ -18,5 +18,5 @@ def model_in_the_box() -> Path:
         LocalblurError: if this copy of the program has none.
     """
     if not (FOLDER / WEIGHTS_NAME).is_file():
-        raise LocalblurError("this copy of the program comes without a model; name one with --model")
+        raise LocalblurError("this copy of the program comes without a model; give the folder of one")
     return FOLDER

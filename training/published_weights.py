@@ -7,7 +7,7 @@ The networks carry the published attribute names, so that what remains is the wr
 import fnmatch
 import pickle
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 import safetensors
@@ -61,8 +61,28 @@ def open_model(path: Path, network: str | None = None) -> tuple[RestorationNetwo
 
 
 def named(path: Path) -> Path:
-    """The folder that `model-in-the-box` stands for; any other path is what it says."""
-    return model_in_the_box() if str(path) == BOX else path
+    """The folder that `model-in-the-box` stands for; any other path is what it says.
+
+    Raises:
+        LocalblurError: if something here has that name, too.
+    """
+    if str(path) != BOX:
+        return path
+    if path.exists():
+        raise LocalblurError(
+            f"{BOX} is the name of the model that comes with the program, and {path.resolve()} exists;"
+            " give its whole path"
+        )
+    return model_in_the_box()
+
+
+def origin(path: str | Path) -> str:
+    """What to call a file or folder of weights in a text that others read, wherever it lay.
+
+    A model in a run's folder is named with the run.
+    """
+    parts = PureWindowsPath(path).parts  # knows the separators of both systems
+    return "/".join(parts[-2:] if parts[-1] in ("best", "last") else parts[-1:])
 
 
 def load_published(name: str, path: Path, options: Mapping[str, Any] | None = None) -> RestorationNetwork:

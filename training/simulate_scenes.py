@@ -4,14 +4,14 @@ from collections import Counter
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import click
 
 from localblur.common.command import Command, output_option, overwrite_option, workers_options
 from localblur.common.parallel import open_executor, run_tasks, with_progress
 from localblur.datasets.pair import Pair
-from localblur.datasets.store import PairsWriter, StoreHeader
+from localblur.datasets.scenes.photographs import load_coded
+from localblur.datasets.store import PairsWriter, StoreHeader, files_identity
 from localblur.training.simulated_scenes import scene_name, scene_pairs, scene_settings
 
 WIDTH_PX, HEIGHT_PX = 384, 288
@@ -29,8 +29,8 @@ VALIDATION_EVERY = 12
 @click.option(
     "--photos",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of photographs for the textures of `train`, instead of those bundled with scikit-image; three in four"
-    " are used.",
+    help="Folder with photographs (directly in it) for the textures of `train`, instead of those bundled with"
+    " scikit-image; three in four are used.",
 )
 @workers_options
 @overwrite_option
@@ -81,18 +81,26 @@ def write_scenes(
 
     An interrupted call is continued by the same one, with any number of workers.
     """
-    settings: dict[str, Any] = {"textures": textures, "scenes": scenes, "shots": shots, "size": [WIDTH_PX, HEIGHT_PX]}
+    settings = {"textures": textures, "scenes": scenes, "shots": shots, "size": [WIDTH_PX, HEIGHT_PX]}
+    identity = {}
     if photos is not None:
-        settings["photos"] = [path.name for path in scene_settings(textures, 0, photos).source().photographs]
+        pictures = scene_settings(textures, 0, photos).source().photographs
+        for picture in pictures:  # one that cannot be read is found now, and not after an hour
+            load_coded(picture)
+        settings["photos"] = len(pictures)
+        identity = {"photos": f"{photos.resolve()}, {files_identity(photos, pictures)}"}
     header = StoreHeader(
         encoding="srgb",
         bit_depth=8,
         creator=f"simulate_scenes {metadata.version('localblur')}",
-        source=f"simulated scenes, {textures} textures",
+        source=f"simulated scenes, {textures} textures" + (f" of {photos.resolve().name}" if photos else ""),
         settings=settings,
     )
     make = partial(_pairs_of, textures=textures, shots=shots, photos=photos)
-    with PairsWriter(output, header, overwrite=overwrite) as writer, open_executor(workers, scheduler) as executor:
+    with (
+        PairsWriter(output, header, overwrite=overwrite, identity=identity) as writer,
+        open_executor(workers, scheduler) as executor,
+    ):
         finished = Counter(scene for scene, _ in writer.finished)
         missing = [seed for seed in range(scenes) if finished[scene_name(textures, seed)] < shots]
         for seed, made in with_progress(run_tasks(make, missing, executor), len(missing), "simulate-scenes", "scene"):

@@ -37,7 +37,7 @@ def scene_settings(textures: str, seed: int, photos: Path | None = None) -> Scen
     rng = np.random.default_rng([seed, _NOISE_STREAM, len(textures)])
     return SceneSettings(
         seed=seed,
-        textures=textures if photos is None else str(photos),
+        textures=textures if photos is None else str(photos.resolve()),  # `train` may be the name of a folder
         split="test" if textures == "test" else "train",
         objects=int(rng.integers(1, 5)),
         blur_px=BLUR_PX,

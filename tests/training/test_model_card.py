@@ -163,8 +163,11 @@ def test_what_was_measured_with_other_weights_is_not_told(place, tmp_path):
     assert "Restoring only what is blurred" not in (tmp_path / "card.md").read_text()
 
 
-@pytest.mark.parametrize("start", [None, "/far/away/earlier"])
+@pytest.mark.parametrize("start", [None, "/far/away/earlier", "/far/away/earlier/best", r"C:\\far\\away\\earlier"])
 def test_weights_a_model_began_with_are_named(start):
-    described = ModelCard(network="lbag", options={}, parameters=1, recipe=RECIPE | {"initial_weights": start})
-    text = write_card(described, 1, [], [], "")
-    assert ("not begin at random but with the weights of `earlier`" in text) == (start is not None)
+    recipe = RECIPE | {"initial_weights": start, "objective": {"vgg_weights": "/far/away/vgg19.pth"}}
+    text = write_card(ModelCard(network="lbag", options={}, parameters=1, recipe=recipe), 1, [], [], "")
+    assert ("not begin at random but with the weights of `earlier" in text) == (start is not None)
+    assert "earlier/best" in text or start is None or not start.endswith("best")
+    assert "vgg19.pth" in text
+    assert "far" not in text and "away" not in text

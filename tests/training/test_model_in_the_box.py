@@ -14,7 +14,7 @@ LARGEST_BYTES = 10_000_000
 
 def test_without_a_model_the_remedy_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(box, "FOLDER", tmp_path)
-    with pytest.raises(LocalblurError, match="comes without a model; name one with --model"):
+    with pytest.raises(LocalblurError, match="comes without a model; give the folder of one"):
         box.model_in_the_box()
 
 

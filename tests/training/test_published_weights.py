@@ -11,8 +11,17 @@ from golden_networks import fill
 from localblur.common.errors import LocalblurError
 from localblur.training import model_in_the_box as box
 from localblur.training.checkpoint import WEIGHTS_NAME, save_model
+from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.networks.table import NETWORKS
-from localblur.training.published_weights import Start, load_published, open_model, read_weights, start_from
+from localblur.training.published_weights import (
+    Start,
+    load_published,
+    named,
+    open_model,
+    origin,
+    read_weights,
+    start_from,
+)
 
 SMALL = {"width": 8, "num_res": 1}
 HEADS = ("ConvsOut.0.main.0", "ConvsOut.1.main.0", "feat_extract.5.main.0")
@@ -188,8 +197,25 @@ def test_the_model_in_the_box_has_a_name_of_its_own():
     network = NETWORKS["lbag-small"]({})
     assert start_from(network, "lbag-small", Path(box.NAME)) == Start()
     assert same(network, open_model(Path(box.NAME))[0].state_dict())
+    assert stored_skipping(Path(box.NAME)) == stored_skipping(box.FOLDER)
     with pytest.raises(LocalblurError, match="another network"):
         start_from(NETWORKS["tiny"]({}), "tiny", Path(box.NAME))
+
+
+def test_a_folder_of_that_name_is_not_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / box.NAME).mkdir()
+    with pytest.raises(LocalblurError, match="give its whole path"):
+        named(Path(box.NAME))
+    assert named(tmp_path / box.NAME) == tmp_path / box.NAME
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a/b/MIMO.pkl", "MIMO.pkl"), ("/x/run/best", "run/best"), (r"C:\x\run\last", "run/last"), ("best", "best")],
+)
+def test_weights_are_told_of_without_the_folders_they_lay_in(path, name):
+    assert origin(path) == name
 
 
 def test_a_failed_start_changes_nothing(tmp_path):

@@ -1,5 +1,7 @@
 """Simulated scenes for training and for the fixed test."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -82,20 +84,63 @@ def test_an_interrupted_call_is_continued_without_doing_anything_again(tmp_path,
         assert [(scene.name, scene.count) for scene in file.scenes] == [(f"train000{seed}", 2) for seed in range(3)]
 
 
-def test_photographs_of_ones_own_take_the_place_of_the_bundled_ones(tmp_path):
-    photos = tmp_path / "photos"
-    photos.mkdir()
+def write_photographs(folder, seed=0):
+    """Without green: what stands in a picture anywhere else is not from here."""
+    folder.mkdir(exist_ok=True)
     for index in range(8):
-        # without green: what stands in the picture anywhere else is not from here
-        picture = np.random.default_rng(index).integers(0, 255, (400, 500, 3), dtype=np.uint8)
+        picture = np.random.default_rng([seed, index]).integers(0, 255, (400, 500, 3), dtype=np.uint8)
         picture[..., 1] = 0
-        write_image(photos / f"{index}.png", picture)
+        write_image(folder / f"{index}.png", picture)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_a_folder_may_be_called_like_a_split(tmp_path, monkeypatch, name):
+    folder = write_photographs(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    source = scene_settings("train", 0, Path(name)).source()
+    assert source.photographs and all(path.parent == folder for path in source.photographs)
+    assert source.split == "train"
+
+
+def test_an_interrupted_call_does_not_go_on_with_other_photographs_of_the_same_names(tmp_path, monkeypatch):
+    photos, made = write_photographs(tmp_path / "photos"), []
+
+    def some(scene, name, count, height, width):
+        if made:
+            raise KeyboardInterrupt
+        made.append(scene.seed)
+        return scene_pairs(scene, name, count, HEIGHT, WIDTH)
+
+    monkeypatch.setattr("localblur.training.simulate_scenes.scene_pairs", some)
+    arguments = ["train", "-o", str(tmp_path / "s.h5"), "--scenes", "2", "--shots", "1", "--workers", "0"]
+    arguments += ["--photos", str(photos)]
+    assert CliRunner().invoke(main, arguments).exit_code == 130
+    write_photographs(photos, seed=1)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "photos" in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_a_photograph_that_cannot_be_read_is_found_before_the_first_scene(tmp_path):
+    photos = write_photographs(tmp_path / "photos")
+    for path in photos.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    arguments = ["train", "-o", str(tmp_path / "s.h5"), "--photos", str(photos), "--workers", "0"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1 and ".png" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_photographs_of_ones_own_take_the_place_of_the_bundled_ones(tmp_path):
+    photos = write_photographs(tmp_path / "photos")
     output = tmp_path / "scenes.h5"
     arguments = ["train", "-o", str(output), "--scenes", "6", "--shots", "1", "--photos", str(photos), "--workers", "0"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     with PairsFile.open(output) as file:
-        assert 0 < len(file.header.settings["photos"]) < 8
+        assert 0 < file.header.settings["photos"] < 8
+        assert file.header.source == "simulated scenes, train textures of photos"
         sharp = [file.read(scene.name, 0).sharp for scene in file.scenes]
         assert [scene.name for scene in file.scenes] == [f"train{seed:04d}" for seed in range(6)]
     green = [float(np.mean((picture[..., 1] < 40) & (picture[..., 0] > 60))) for picture in sharp]

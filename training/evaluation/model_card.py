@@ -18,6 +18,7 @@ from localblur.training.evaluation.measures import MEASURES
 from localblur.training.evaluation.scoring import BLURRED
 from localblur.training.evaluation.stored_report import Report
 from localblur.training.evaluation.tables import Rows, cell
+from localblur.training.published_weights import origin
 
 HEAD = ("psnr", "ssim", "weighted_psnr", "weighted_ssim", "outside_psnr", "outside_change", "gate_iou")
 _ALWAYS = (
@@ -192,11 +193,21 @@ def _training(card: ModelCard) -> str:
         f"Recipe `{recipe.get('recipe')}`, seed {recipe.get('seed')}, {recipe.get('steps')} steps"
         + ("" if step is None else f"; these are the weights of step {step:.0f}")
         + f", with torch {card.versions.get('torch', '?')}. Fingerprint of the data: `{card.data_fingerprint}`.",
-        *([f"It did not begin at random but with the weights of `{Path(start).name}`."] if start else []),
+        *([f"It did not begin at random but with the weights of `{origin(start)}`."] if start else []),
         "All settings, as they were resolved:",
-        f"```yaml\n{yaml.safe_dump(dict(recipe), sort_keys=False)}```",
+        f"```yaml\n{yaml.safe_dump(_without_folders(recipe), sort_keys=False)}```",
     ]
     return "\n\n".join(["## Training", *lines])
+
+
+def _without_folders(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings to publish: files are named, where they lay on somebody's machine is not."""
+    plain = dict(recipe)
+    if plain.get("initial_weights"):
+        plain["initial_weights"] = origin(plain["initial_weights"])
+    if isinstance(plain.get("objective"), Mapping) and plain["objective"].get("vgg_weights"):
+        plain["objective"] = plain["objective"] | {"vgg_weights": origin(plain["objective"]["vgg_weights"])}
+    return plain
 
 
 def _data(card: ModelCard, data: Sequence[TrainingData], terms: str) -> str:

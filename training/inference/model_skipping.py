@@ -12,6 +12,7 @@ from localblur.common.files import read_json, write_json
 from localblur.common.settings import Settings, validate
 from localblur.training.checkpoint import SKIPPING_NAME, WEIGHTS_NAME
 from localblur.training.inference.skipping import SkipSettings
+from localblur.training.published_weights import named
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ def store_skipping(model: Path, settings: SkipSettings, measured: dict[str, floa
 
 
 def weights_folder(model: Path) -> Path | None:
-    """Where `load_model` finds the weights."""
+    """Where `open_model` finds the weights of a folder."""
+    model = named(model)
     return next((place for place in (model, model / "best", model / "last") if (place / WEIGHTS_NAME).is_file()), None)
 
 

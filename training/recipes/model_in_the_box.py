@@ -34,8 +34,9 @@ CALL_NAME = "call.json"
 def main(photos: Path, work: Path, terms: Path | None, minutes: float | None, quick: bool) -> None:
     """Make data from PHOTOS and simulated scenes, train lbag-small, test it on the sixty scenes, write its card.
 
-    PHOTOS is a folder of at least a few dozen pictures, free of restrictions. Takes 9 GB of disk, and most of its time
-    to train: some hours on two processor cores. The card and the model folder are WORK/card.md and WORK/run/best.
+    PHOTOS is a folder with at least a few dozen pictures directly in it, free of restrictions. Takes 9 GB of disk, and
+    most of its time to train: some hours on two processor cores. The card and the model folder are WORK/card.md and
+    WORK/run/best.
 
     \b
     Example:

@@ -163,6 +163,10 @@ class Trainer:
                 f"{where} was trained on other pairs ({state['fingerprint']}, now {self.data.fingerprint}); resume with"
                 " the same files in the same order, or start again with --overwrite"
             )
+        # free to be named again, but what the weights began with is what it was
+        before = TrainingSettings.model_validate(state["settings"])
+        began = {name: getattr(before, name) for name in ("initial_weights", "initial_weights_except")}
+        self.settings = self.settings.model_copy(update=began)
         self.updater.restore(state, str(where))
         self.step, self.best, self.figures = state["step"], state["best"], state["figures"]
         self.skipped, self.skipped_in_row = state["skipped"], state["skipped_in_row"]

@@ -15,7 +15,7 @@ from localblur.training.networks.table import network_entry
 from localblur.training.objectives.objective import ObjectiveValue, Target, objective
 from localblur.training.objectives.objective_settings import ObjectiveSettings
 from localblur.training.objectives.perceptual import PerceptualLoss
-from localblur.training.published_weights import Start, start_from
+from localblur.training.published_weights import Start, origin, start_from
 from localblur.training.running.adversarial import Adversary
 from localblur.training.running.config import TrainingSettings
 from localblur.training.running.optimization import averaging, learning_rate, make_optimizer
@@ -65,7 +65,7 @@ class Updater:
             )
             if runtime.main:
                 # a warning, so that it is shown: what is random without being meant to be is found here or never
-                logger.warning(beginning(settings.network.name, settings.initial_weights.name, network, start))
+                logger.warning(beginning(settings.network.name, origin(settings.initial_weights), network, start))
         module: nn.Module = network
         if settings.channels_last:
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -131,7 +131,13 @@ def test_stages_share_a_run_of_any_length():
 
 def test_differences_name_what_a_resumed_run_would_compute_differently():
     saved = resolve("lbag-small")
-    free = ("max_minutes=3", "log_every_steps=1", "validation.every_steps=3", "initial_weights=a.pkl")
+    free = (
+        "max_minutes=3",
+        "log_every_steps=1",
+        "validation.every_steps=3",
+        "initial_weights=a.pkl",
+        "initial_weights_except=[a]",
+    )
     assert differences(saved, resolve("lbag-small", *free)) == []
     (held_out,) = differences(saved, resolve("lbag-small", "validation.held_out=0.5"))
     assert held_out == "validation.held_out was 0.05, now 0.5"

@@ -280,7 +280,16 @@ def test_a_run_begins_with_the_weights_it_is_given(tmp_path, runtime, caplog):
     first, second = (load_model(tmp_path / name / "last")[0].state_dict() for name in ("first", "second"))
     assert all(torch.equal(first[name], second[name]) for name in first)
     told = [record.getMessage() for record in caplog.records if "begins with" in record.getMessage()]
-    assert told == [f"lbag-small begins with last: all {len(first)} tensors copied, none random"]
+    assert told == [f"lbag-small begins with first/last: all {len(first)} tensors copied, none random"]
+
+
+def test_what_a_resumed_run_began_with_stays_on_record(tmp_path, runtime):
+    first, run = tmp_path / "first", tmp_path / "run"
+    train(settings(steps=3), data(), first, runtime=runtime)
+    train(settings(), data(stop_at=6), run, runtime=runtime)
+    later = settings(initial_weights=first / "last")
+    assert train(later, data(), run, runtime=runtime, state=final_state(run)).reason == "finished"
+    assert load_model(run / "last")[1].recipe["initial_weights"] is None
 
 
 def test_what_is_random_in_a_run_that_begins_with_other_weights_is_said(tmp_path, runtime, caplog):
