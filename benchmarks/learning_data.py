@@ -163,7 +163,8 @@ def _sensed(light: FloatArray, rng: np.random.Generator) -> FloatArray:
 SOURCES = {
     "rig": Source(text="pairs of the simulated rig (`simulate_scenes train`)", make=make_rig),
     "local": Source(
-        text="`synthesize-local`: parts of pictures moved over pictures like the rig's backgrounds", make=make_local
+        text="`synthesize-local`: parts of photographs moved over them; without `--photos`, of pictures like the rig's",
+        make=make_local,
     ),
     "gopro": Source(text="`synthesize-gopro`: frames of generated 240 fps videos averaged", make=make_gopro),
     "test": Source(text="the fixed test: 60 rig scenes, other textures (`simulate_scenes test`)", make=make_test),
