@@ -50,7 +50,7 @@ HEADER = "| what | ours | compared with | ours is faster by (min to max) | extra
 READING = """\
 Both ways run in processes of their own and take turns: one untimed call, then {rounds} timed calls each. Times are
 medians. The ratio is formed round by round; its median is given with its range. Memory is the peak of the untimed call
-above what the process held before it."""
+above what the process held before it. What networks learn from which data is in [LEARNING.md](LEARNING.md)."""
 
 
 @click.command()
