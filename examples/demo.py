@@ -50,7 +50,7 @@ SHORT = Plan(
     clips=4,
     clip_size=(256, 192),
     steps=30,
-    overrides=("schedule.warmup_steps=5", "validation.every_steps=10"),
+    overrides=("schedule.warmup_steps=5", "validation.every_steps=30", "validation.samples=8"),
 )
 
 
