@@ -1,5 +1,7 @@
 """The colour chart in a picture: its 24 patches, where they are, and what colours they have there."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -25,6 +27,12 @@ NEUTRAL_PATCHES = slice(18, 23)
 _PATCH_SHARE = 0.6
 _SCALES = (1.0, 0.75, 1.5)
 """The detector misses one chart in fifty or so, at another scale another one."""
+_MEDIANS_PX = (5, 7)
+"""Lines of a wall end in the chart's patches and hide them from it; a median of so many pixels takes them away."""
+_PARTS, _PART_SHARE = 3, 0.7
+"""Last, so many times so many overlapping parts of the picture, each of that share of its sides."""
+_LARGEST_PX = 1024
+"""Those last attempts see no more pixels a side."""
 _LEAST_AGREEMENT = 0.6
 """It looks at shapes alone: one textured wall in five passes for a chart, its colours correlating by 0.15 at most."""
 
@@ -39,13 +47,34 @@ def find_chart(light: FloatArray) -> FloatArray | None:
         Corners of the 24 patches as (x, y), float32, shape (24, 4, 2), in the order of `CHART_SRGB`; None without a
         chart.
     """
-    picture = _ordinary_picture(light)
-    for scale in _SCALES:
-        size = max(1, round(scale * picture.shape[1])), max(1, round(scale * picture.shape[0]))
-        corners = _detect(picture if scale == 1 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-        if corners is not None and _agreement(light, corners * np.float32(1 / scale)) >= _LEAST_AGREEMENT:
-            return corners * np.float32(1 / scale)
+    for picture, scale, start in _attempts(_ordinary_picture(light)):
+        found = _detect(picture)
+        if found is not None:
+            corners: FloatArray = found * np.float32(1 / scale) + np.float32(start)
+            if _agreement(light, corners) >= _LEAST_AGREEMENT:
+                return corners
     return None
+
+
+def _attempts(picture: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], float, tuple[float, float]]]:
+    """Ways to show the picture to the detector: pixels, their scale, and where (x, y) of the picture they begin."""
+    for scale in _SCALES:
+        yield _resized(picture, scale), scale, (0, 0)
+    scale = min(1.0, _LARGEST_PX / max(picture.shape[:2]))
+    small = _resized(picture, scale)
+    for size in _MEDIANS_PX:
+        yield cv2.medianBlur(small, size), scale, (0, 0)
+    height, width = (round(_PART_SHARE * side) for side in small.shape[:2])
+    for y, x in itertools.product(range(_PARTS), repeat=2):
+        top = (small.shape[0] - height) * y // (_PARTS - 1)
+        left = (small.shape[1] - width) * x // (_PARTS - 1)
+        part = np.ascontiguousarray(small[top : top + height, left : left + width])
+        yield part, scale, (left / scale, top / scale)
+
+
+def _resized(picture: npt.NDArray[Any], scale: float) -> npt.NDArray[Any]:
+    size = max(1, round(scale * picture.shape[1])), max(1, round(scale * picture.shape[0]))
+    return picture if scale == 1 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def read_patches(
