@@ -1,9 +1,12 @@
 """Finding the colour chart and reading its patches."""
 
+import cv2
 import numpy as np
 import pytest
 
+from localblur.acquisition.rig.simulator import RigSimulator, SceneSettings, resolve_rig
 from localblur.datasets.images import srgb_decode
+from localblur.datasets.light.bayer import demosaic_edges
 from localblur.datasets.recordings.color_chart import CHART_SRGB, find_chart, read_patches
 
 PATCH_PX, PITCH_PX, CORNER_PX = 38, 48, 58
@@ -73,3 +76,37 @@ def test_the_rim_of_a_patch_does_not_count():
         light[y0 : y0 + 3, x0 : x0 + PATCH_PX] = 1
     read, _ = read_patches(light, np.zeros(light.shape[:2], bool), corners)
     np.testing.assert_allclose(read, colors, rtol=1e-4)
+
+
+def test_a_chart_before_a_wall_of_bricks_is_found_wherever_it_hangs():
+    """Bright lines between dark stones end in the chart's rim, and the detector takes stones for patches."""
+    missed = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        chart, _ = picture()
+        height, width = 480, 640
+        wall = np.full((height, width, 3), 0.06, np.float32)
+        for row in range(0, height, 48):
+            wall[row : row + 6] = 0.3
+            for column in range(int(rng.integers(0, 100)), width, 100):
+                wall[row : row + 48, column : column + 6] = 0.3
+        size = (300, round(300 * chart.shape[0] / chart.shape[1]))
+        small = cv2.resize(chart, size, interpolation=cv2.INTER_AREA)
+        angle, (x, y) = rng.uniform(-6, 6), rng.uniform((10, 10), (width - 330, height - 250))
+        turn = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), angle, 1.0)
+        turn[:, 2] += (x + 10, y + 10)
+        cv2.warpAffine(small, turn, (width, height), wall, borderMode=cv2.BORDER_TRANSPARENT)
+        noisy = wall + rng.normal(0, 0.004, wall.shape).astype(np.float32)
+        if find_chart(np.maximum(noisy, 0)) is None:
+            missed.append(seed)
+    assert not missed
+
+
+def test_every_chart_of_a_simulated_rig_before_bricks_is_found():
+    """The third one hid from the detector as a whole picture, at any scale."""
+    simulator = RigSimulator(resolve_rig(seed=7, width=640, height=480), SceneSettings())
+    for index in range(4):
+        shot = simulator.shot(index, "chart")
+        for raw in (shot.raw_B, shot.raw_S):
+            mosaic = np.maximum(raw.astype(np.float32) - 64, 0) / 4031
+            assert find_chart(demosaic_edges(mosaic, "RGGB")) is not None, index
