@@ -74,7 +74,7 @@ def write_page(folder: Path, run: Callable[..., None]) -> Path:
         section(
             "6. Result on scenes never seen",
             "Other objects, other backgrounds, other textures than in training; the same rig. “Weighted” numbers count"
-            " only pixels inside the blur mask. “last” is the network after the training above, “model-in-the-box”"
+            " only pixels inside the blur mask. “run/last” is the network after the training above, “model-in-the-box”"
             " before it. The strips are from the three test scenes with the largest"
             " blurred area; the evaluation report shows the best, the median and the worst pair.",
             commands(facts, "evaluate"),

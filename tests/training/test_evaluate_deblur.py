@@ -21,6 +21,7 @@ from localblur.training.evaluate_deblur import main
 from localblur.training.evaluation.measures import MEASURES, take_measures
 from localblur.training.evaluation.run import unique_labels
 from localblur.training.evaluation.scoring import Score, comparable_mean, finite_mean, prepare_pair, showcase
+from localblur.training.model_in_the_box import NAME
 from localblur.training.networks.table import NETWORKS
 
 OPTIONS = {"width": 8, "num_res": 1, "identity_start": False}
@@ -198,6 +199,7 @@ def test_labels_tell_paths_apart():
     with pytest.raises(LocalblurError, match="twice"):
         unique_labels([Path("a"), Path("a")])
     assert unique_labels([Path("/r/a/best")]) == ["a/best"]
+    assert unique_labels([Path("/r/a/last"), Path(NAME)]) == ["a/last", NAME]
 
 
 def test_the_report_holds_every_pair_and_counts_what_is_left_out(tmp_path, data, model):

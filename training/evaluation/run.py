@@ -23,6 +23,7 @@ from localblur.training.evaluation.methods import Method, Untouched
 from localblur.training.evaluation.scoring import BLURRED, EvaluationPair, Score, prepare_pair
 from localblur.training.inference.engine import Precision
 from localblur.training.inference.restore import Tile
+from localblur.training.model_in_the_box import NAME as BOX
 
 _RUN_MODELS = ("best", "last")
 
@@ -230,4 +231,4 @@ def unique_labels(paths: Sequence[Path], reserved: Sequence[str] = ()) -> list[s
         labels = ["/".join(path.parts[-length:]) for path in resolved]
         if len(set(labels)) == len(labels) and not set(labels) & {*reserved, *_RUN_MODELS}:
             break
-    return labels
+    return [BOX if str(path) == BOX else label for path, label in zip(paths, labels, strict=True)]
