@@ -193,3 +193,28 @@ def test_damaged_and_repeated_frames_are_left_out_together(tmp_path, moving_fram
 )
 def test_damage_is_told_by_its_times(damaged, times, told):
     assert describe_damage(damaged, np.array(times)) == told
+
+
+def test_a_video_whose_frames_change_their_size_is_divided_there(tmp_path, rng):
+    """Two transport streams, one after the other in one file, as a camera leaves them that was set anew."""
+    joined = b""
+    for name, width, height in (("a.ts", 160, 96), ("b.ts", 128, 64)):
+        coarse = rng.integers(20, 235, (height // 4, 80, 3), dtype=np.uint8)
+        texture = coarse.repeat(4, axis=0).repeat(4, axis=1)
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("libx264", rate=50)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for index in range(30):
+                image = np.ascontiguousarray(texture[:, 2 * index : 2 * index + width])
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(None))
+        joined += (tmp_path / name).read_bytes()
+    video, output = tmp_path / "joined.ts", tmp_path / "pairs.h5"
+    video.write_bytes(joined)
+    result = run(video, "-o", output, "--frames", "7")
+    assert result.exit_code == 0, result.output
+    with PairsFile.open(output) as file:
+        sizes = [file.read(scene.name, index).sharp.shape for scene in file.scenes for index in range(scene.count)]
+    assert sizes.count((96, 160, 3)) >= 3
+    assert sizes.count((64, 128, 3)) >= 3
+    assert len(set(sizes)) == 2
