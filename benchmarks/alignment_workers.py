@@ -20,6 +20,7 @@ from localblur.alignment.run.align_tasks import AlignDatasetSettings, AlignTask,
 from localblur.alignment.run.inputs import STATIC
 from localblur.common.parallel import BLAS_THREADS, prepare_worker, run_tasks
 from localblur.datasets.images import from_unit, srgb_encode, write_image
+from localblur.datasets.storage.parts import begin_run
 
 SCENE = "bench"
 
@@ -37,7 +38,7 @@ def tasks_of(folder: Path, rendered: Rendered, count: int) -> list[AlignTask]:
     plan = make_plan([captured], AlignDatasetSettings(), "train=1", 0)
     source = plan.inputs[captured.name]
     rig = model_rig(source, plan.settings, None)
-    parts.mkdir()
+    begin_run(parts, {"compression": "gzip", **plan.header.plain()})
     return [
         AlignTask(source, f"scenes/{SCENE}", pair, SCENE, "train", rig, plan.settings, plan.storage, parts)
         for pair in plan.pairs(SCENE)
