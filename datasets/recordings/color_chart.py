@@ -50,7 +50,7 @@ def find_chart(light: FloatArray) -> FloatArray | None:
     for picture, scale, start in _attempts(_ordinary_picture(light)):
         found = _detect(picture)
         if found is not None:
-            corners: FloatArray = found * np.float32(1 / scale) + np.float32(start)
+            corners: FloatArray = found * np.float32(1 / scale) + np.array(start, np.float32)
             if _agreement(light, corners) >= _LEAST_AGREEMENT:
                 return corners
     return None
