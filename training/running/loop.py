@@ -152,7 +152,8 @@ class Trainer:
         missing = sorted(STATE_KEYS - state.keys())
         if missing:
             raise LocalblurError(f"{where} is damaged, it lacks {', '.join(missing)}; start again with --overwrite")
-        changed = differences(TrainingSettings.model_validate(state["settings"]), self.settings)
+        before = TrainingSettings.model_validate(state["settings"])
+        changed = differences(before, self.settings)
         if changed:
             raise LocalblurError(
                 f"{where} was trained with other settings ({'; '.join(changed)}); resume with the same ones,"
@@ -164,7 +165,6 @@ class Trainer:
                 " the same files in the same order, or start again with --overwrite"
             )
         # free to be named again, but what the weights began with is what it was
-        before = TrainingSettings.model_validate(state["settings"])
         began = {name: getattr(before, name) for name in ("initial_weights", "initial_weights_except")}
         self.settings = self.settings.model_copy(update=began)
         self.updater.restore(state, str(where))

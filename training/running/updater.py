@@ -184,11 +184,11 @@ class Updater:
         return applied, overflow
 
 
-def beginning(name: str, origin: str, network: nn.Module, start: Start) -> str:
+def beginning(name: str, weights: str, network: nn.Module, start: Start) -> str:
     """One line on what came from a file of weights."""
     count = len(network.state_dict())
     if not any(start):
-        return f"{name} begins with {origin}: all {count} tensors copied, none random"
+        return f"{name} begins with {weights}: all {count} tensors copied, none random"
     parts = [f"{count - len(start.expanded) - len(start.fresh)} tensors copied"]
     if start.expanded:
         said = f"{len(start.expanded)} expanded, their colours copied and their gates random"
@@ -197,7 +197,7 @@ def beginning(name: str, origin: str, network: nn.Module, start: Start) -> str:
         parts.append(f"{len(start.fresh)} random, as asked: {', '.join(start.fresh)}")
     if start.unused:
         parts.append(f"{len(start.unused)} of the file not used, as asked: {', '.join(start.unused)}")
-    return f"{name} begins with {origin}: {'; '.join(parts)}"
+    return f"{name} begins with {weights}: {'; '.join(parts)}"
 
 
 def check_patches(settings: TrainingSettings, network: RestorationNetwork) -> None:
