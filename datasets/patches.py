@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from localblur.common.errors import LocalblurError
 from localblur.datasets.loading.augmentation import Augmentation, draw_change
 from localblur.datasets.loading.patch_tensors import add_noise, mask_tensor, note_change, picture_tensor, stored_tensor
+from localblur.datasets.loading.reduction import draw_reduction, reduced_mask, reduced_picture
 from localblur.datasets.storage.patch_choice import (
     Window,
     blurred_fraction,
@@ -120,8 +121,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             raise IndexError(f"patches are numbered from 0, got {index}")
         random = np.random.default_rng((self.seed, index))
         pairs, scene, number = self._locate(self._choose(index, random))
-        y, x, height, width = self._window(pairs, scene, number, random)
-        blurred, sharp, mask = pairs.read_crop(scene, number, y, x, height, width)
+        times, window = self._window(pairs, scene, number, random)
+        blurred, sharp, mask = _read(pairs, scene, number, window, times)
         change = draw_change(self.augment, random)
         if self._deferred:
             return self._stored(blurred, sharp, mask) | note_change(change, pairs.header, random)
@@ -130,7 +131,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         return {
             "blurred": add_noise(seen, change.noise, random) if change.noise else seen,
             "sharp": picture_tensor(sharp, encoding, change),
-            "mask": torch.zeros(1, height, width) if mask is None else mask_tensor(mask, change.way),
+            "mask": torch.zeros(1, self.patch_px, self.patch_px) if mask is None else mask_tensor(mask, change.way),
             "has_mask": torch.tensor(mask is not None),
         }
 
@@ -161,16 +162,27 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         before = int(self._ends[place - 1]) if place else 0
         return self._files[scene.file], scene.name, int(scene.indices[item - before])
 
-    def _window(self, pairs: PairsFile, scene: str, number: int, random: np.random.Generator) -> Window:
+    def _window(self, pairs: PairsFile, scene: str, number: int, random: np.random.Generator) -> tuple[int, Window]:
+        """How many times smaller the patch is shown, and the window of the picture that it shows."""
         box = pairs.valid_box(scene, number)
+        times = draw_reduction(self.augment, min(box[2] - box[0], box[3] - box[1]) // self.patch_px, random)
+        side = times * self.patch_px
         if random.random() < self.blur_aware_probability:
             cells = pairs.blur_cells(scene, number)
             entry = pairs.scene(scene)
             if cells is not None and blurred_fraction(cells, entry.height, entry.width) >= self.min_blurred_fraction:
                 pixel = blurred_pixel(cells, box, lambda *window: pairs.read_mask(scene, number, *window), random)
                 if pixel is not None:
-                    return centred_window(pixel, box, self.patch_px)
-        return random_window(box, self.patch_px, random)
+                    return times, centred_window(pixel, box, side)
+        return times, random_window(box, side, random)
+
+
+def _read(
+    pairs: PairsFile, scene: str, number: int, window: Window, times: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8] | None]:
+    blurred, sharp, mask = pairs.read_crop(scene, number, *window)
+    soft = None if mask is None else reduced_mask(mask, times)
+    return reduced_picture(blurred, times), reduced_picture(sharp, times), soft
 
 
 def _check_options(split: str, patch_px: int, probability: float, fraction: float, seed: int) -> None:

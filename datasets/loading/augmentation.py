@@ -18,12 +18,16 @@ class Augmentation(Settings):
         channel_order: exchange red, green and blue.
         exposure_stops: make linear light up to so many stops brighter or darker; what leaves [0, 1] is clipped.
         noise: standard deviation of Gaussian noise in the blurred picture, up to this, of coded values in [0, 1].
+        reduced: share of patches that show more of the picture, made smaller.
+        most_reduced: how many times smaller at most, where the picture is large enough; whole numbers from 2.
     """
 
     turn: bool = True
     channel_order: bool = False
     exposure_stops: float = Field(default=0.0, ge=0, le=4)
     noise: float = Field(default=0.0, ge=0, le=0.5)
+    reduced: float = Field(default=0.0, ge=0, le=1)
+    most_reduced: int = Field(default=4, ge=2, le=16)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,11 @@ CRITIC = {"adversarial": {"kind": "wgan-gp", "critic": "patch", "weight": 0.01}}
     ("changes", "workers"),
     [
         ({"precision": "bf16", "objective": CRITIC, "steps": 3}, 0),
-        pytest.param({"precision": "bf16", "steps": 24, "accumulate": 2, "data": FOUR}, 1, marks=pytest.mark.slow),
+        pytest.param(
+            {"precision": "bf16", "steps": 24, "accumulate": 2, "data": FOUR, "optimizer": {"name": "muon"}},
+            1,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["critic", "loader processes"],
 )

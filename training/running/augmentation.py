@@ -27,6 +27,8 @@ def while_reading(settings: AugmentSettings) -> Augmentation:
         turn=settings.turn == "all",
         channel_order=settings.channel_order,
         exposure_stops=settings.exposure_stops,
+        reduced=settings.reduced,
+        most_reduced=settings.most_reduced,
     )
 
 

@@ -41,14 +41,16 @@ class NetworkSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """Adam or AdamW.
+    """Adam, AdamW or Muon.
 
     Attributes:
+        name: `muon` moves matrices along orthogonalised momentum and the rest as `adamw` does, at the same `lr`; it
+            learns more per step, each of which takes longer.
         lr: learning rate before the schedule.
         clip_norm: gradients longer than this are shortened to it; None leaves them.
     """
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "muon"] = "adam"
     lr: float = Field(default=1e-4, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)

@@ -33,6 +33,8 @@ class AugmentSettings(Settings):
         local_blur: share of patches over which parts of their sharp picture move, with exact masks; the pair's own blur
             stays where it has a mask. For pairs that are few, or without masks.
         local_blur_px: how far the parts move.
+        reduced: share of patches that show more of the picture, made smaller: `deblur` first looks for blur from afar.
+        most_reduced: how many times smaller at most, where the picture is large enough; whole numbers from 2.
         still: share of patches whose sharp picture stands for both, with an empty mask: what is there, is not what says
             that it moved.
         defocus: share of patches that both pictures show out of focus, wholly or in part: soft is not moving.
@@ -46,6 +48,8 @@ class AugmentSettings(Settings):
     noise: float = Field(default=0.0, ge=0, le=0.5)
     local_blur: float = Field(default=0.0, ge=0, le=1)
     local_blur_px: tuple[float, float] = (3.0, 40.0)
+    reduced: float = Field(default=0.0, ge=0, le=1)
+    most_reduced: int = Field(default=4, ge=2, le=16)
     still: float = Field(default=0.0, ge=0, le=1)
     defocus: float = Field(default=0.0, ge=0, le=1)
     defocus_px: tuple[float, float] = (1.0, 6.0)

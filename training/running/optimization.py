@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from localblur.training.running.config import OptimizerSettings, TrainingSettings
+from localblur.training.running.muon import Muon
 
-OPTIMIZERS: dict[str, type[torch.optim.Adam] | type[torch.optim.AdamW]] = {
+OPTIMIZERS: dict[str, type[torch.optim.Adam] | type[torch.optim.AdamW] | type[Muon]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
+    "muon": Muon,
 }
 
 

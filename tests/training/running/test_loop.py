@@ -37,8 +37,9 @@ def first_weight(state):
         (1, {"precision": "fp32"}),
         (4, {"precision": "bf16"}),
         (3, {"precision": "fp16", "accumulate": 2}),
+        (2, {"precision": "fp32", "optimizer": {"name": "muon"}}),
     ],
-    ids=["fp32", "bf16", "fp16 in parts"],
+    ids=["fp32", "bf16", "fp16 in parts", "muon"],
 )
 def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, runtime, stop, changes):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
