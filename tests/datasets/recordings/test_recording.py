@@ -1,6 +1,5 @@
-"""The recording format: what is journalled exists, what is not does not, whatever happened in between."""
+"""The recording format: what is journalled exists and is read back; what is wrong is named."""
 
-import errno
 import json
 import shutil
 from pathlib import Path
@@ -8,103 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from written_recordings import GROUP, SHAPE, commit, frame, left_by_a_kill, manifest, names, pixels
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.recording import (
-    CameraRecord,
-    Frame,
     Recording,
-    RecordingManifest,
     RecordingWriter,
     recover,
     space_for,
     verify,
 )
-from localblur.datasets.recordings.journal import FrameStore, read_journal
-
-GROUP = "scenes/street"
-SHAPE = (12, 16)
-
-
-def camera(role, **changes):
-    values = {
-        "role": role,
-        "model": "test",
-        "serial": f"serial-{role}",
-        "pixel_format": "BayerRG12",
-        "bit_depth": 12,
-        "bayer": "RGGB",
-        "width": SHAPE[1],
-        "height": SHAPE[0],
-        "black_level": 64.0,
-        "white_level": 4095.0,
-        "exposure_ms": 20.0 if role == "B" else 2.0,
-    }
-    return CameraRecord(**{**values, **changes})
-
-
-def manifest(**changes):
-    return RecordingManifest(camera_B=camera("B", **changes), camera_S=camera("S", **changes))
-
-
-def pixels(role, index, shape=SHAPE, dtype=np.uint16):
-    """Different in every frame, and the same each time."""
-    seed = 2 * index + (role == "S")
-    return np.random.default_rng(seed).integers(0, 4096 if dtype == np.uint16 else 256, shape).astype(dtype)
-
-
-def frame(role, index, data=None):
-    return Frame(
-        role=role,
-        data=pixels(role, index) if data is None else data,
-        block_id=index,
-        host_time_ns=1_000_000 * index,
-        camera_time_ns=None,
-        exposure_ms=20.0,
-    )
-
-
-def commit(journal, count):
-    for _ in range(count):
-        index = journal.next_index
-        journal.commit_pair(frame("B", index), frame("S", index), 0.25)
-
-
-@pytest.fixture
-def recorded(tmp_path):
-    """A recording with three pairs, closed well."""
-    writer = RecordingWriter.create(tmp_path / "recording", manifest())
-    journal = writer.journal(GROUP)
-    journal.start({"count": 3})
-    commit(journal, 3)
-    journal.stop("complete")
-    writer.close("complete")
-    return writer.folder
-
-
-def left_by_a_kill(folder):
-    """Make it look as if its writer had been killed: the state says so, and no list of checksums is believed."""
-    path = folder / "recording.json"
-    path.write_text(path.read_text().replace('"state": "complete"', '"state": "running"'))
-    return folder
-
-
-def names(folder):
-    return sorted(path.name for path in (folder / GROUP).glob("*.tif*"))
-
-
-class FullDisk(FrameStore):
-    """A disk with room for so many more bytes."""
-
-    def __init__(self, room):
-        self.room = room
-
-    def put(self, file, content):
-        super().put(file, content[: self.room])
-        if len(content) > self.room:
-            self.room = 0
-            raise OSError(errno.ENOSPC, "No space left on device")
-        self.room -= len(content)
+from localblur.datasets.recordings.journal import read_journal
 
 
 def test_what_was_committed_is_read_back(recorded):
@@ -180,91 +93,6 @@ def test_lost_notes_and_starts_are_journalled_beside_the_pairs(recorded):
     assert read.lost[0]["reason"] == "no frame in time"
     assert read.starts == [{"count": 3}]
     assert len(read.pairs) == 3
-
-
-def test_a_kill_at_any_byte_of_the_last_line_costs_that_pair_and_no_other(recorded, tmp_path):
-    lines = (recorded / GROUP / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    before, last = b"".join(lines[:3]), lines[3]
-    assert b'"pair"' in last
-    for cut in (0, 1, len(last) // 2, len(last) - 1, len(last)):
-        folder = left_by_a_kill(shutil.copytree(recorded, tmp_path / f"cut{cut}"))
-        (folder / GROUP / "journal.jsonl").write_bytes(before + last[:cut])
-        report = recover(folder)
-        whole = cut == len(last)
-        expected = 3 if whole else 2
-        assert bool(report.torn) == (0 < cut < len(last))
-        assert len(report.removed) == (0 if whole else 2)
-        assert verify(folder) == (expected, [])
-        assert len(names(folder)) == 2 * expected
-        writer = RecordingWriter.open(folder)
-        journal = writer.journal(GROUP)
-        assert journal.next_index == expected
-        commit(journal, 1)
-        writer.close("complete")
-        assert verify(folder) == (expected + 1, [])
-
-
-def test_recovery_removes_only_what_a_kill_can_leave(recorded):
-    group = left_by_a_kill(recorded) / GROUP
-    (group / "000003_B.tif").write_bytes(b"whole but not journalled")
-    (group / "000003_S.tif.part").write_bytes(b"half")
-    (group / "notes.txt").write_text("the user's")
-    (group / "copy of 000001_B.tif").write_bytes(b"the user's")
-    truth = recorded / "truth" / "street"
-    truth.mkdir(parents=True)
-    for index in (2, 3):
-        (truth / f"{index:06d}.npz").write_bytes(b"truth")
-    (recorded / ".feed-17" / "B").mkdir(parents=True)
-    (recorded / ".recording.17.part.json").write_text("{")
-    report = recover(recorded)
-    removed = {path.relative_to(recorded).as_posix() for path in report.removed}
-    names = {"truth/street/000003.npz", ".feed-17", ".recording.17.part.json"}
-    assert removed == {f"{GROUP}/000003_B.tif", f"{GROUP}/000003_S.tif.part", *names}
-    assert (group / "notes.txt").exists()
-    assert (group / "copy of 000001_B.tif").exists()
-    assert (truth / "000002.npz").exists()
-    assert verify(recorded) == (3, [])
-    assert not recover(recorded)
-
-
-def test_frames_without_any_journal_are_left_alone_and_never_overwritten(recorded):
-    (left_by_a_kill(recorded) / GROUP / "journal.jsonl").unlink()
-    assert not recover(recorded)
-    assert len(names(recorded)) == 6
-    assert verify(recorded) == (0, [f"{recorded / GROUP} holds frames but no journal.jsonl; restore it from a backup"])
-    writer = RecordingWriter.open(recorded)
-    with pytest.raises(LocalblurError, match="street holds frames but no journal.jsonl; restore it"):
-        writer.journal(GROUP)
-    writer.close("aborted")
-    assert len(names(recorded)) == 6
-
-
-def test_frames_that_a_damaged_journal_has_forgotten_are_not_removed(recorded):
-    path = left_by_a_kill(recorded) / GROUP / "journal.jsonl"
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]) + b'{"event": "pa')
-    before = path.read_bytes()
-    for action in (recover, RecordingWriter.open):
-        with pytest.raises(LocalblurError, match=r"000002_B\.tif has no line in journal.jsonl, and no kill leaves it"):
-            action(recorded)
-    assert len(names(recorded)) == 6
-    assert path.read_bytes() == before
-
-
-def test_a_damaged_line_in_the_middle_is_an_error_and_nothing_is_removed(recorded):
-    path = recorded / GROUP / "journal.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True)
-    lines[2] = lines[2][:20] + b"\n"
-    path.write_bytes(b"".join(lines))
-    for action in (recover, RecordingWriter.open, verify):
-        with pytest.raises(LocalblurError, match=r"journal\.jsonl line 3 is damaged"):
-            action(recorded)
-    assert len(names(recorded)) == 6
-
-
-def test_a_reader_does_not_mind_a_line_being_written(recorded):
-    with (recorded / GROUP / "journal.jsonl").open("ab") as file:
-        file.write(b'{"event": "pa')
-    assert len(Recording.open(recorded).pairs(GROUP)) == 3
 
 
 @pytest.mark.parametrize(
@@ -363,27 +191,6 @@ def test_missing_pairs_and_groups(recorded):
     assert recording.pairs("scenes/other") == []
     with pytest.raises(LocalblurError, match="holds no pair 7, only 3 pairs"):
         recording.frames(GROUP, 7)
-
-
-@pytest.mark.parametrize(
-    ("files", "bytes_more"),
-    [(0, 0), (0, 100), (1, 0), (1, 100), (2, 0), (2, 40)],
-    ids=["nothing fits", "half of B", "B", "B and half of S", "both and no line", "both and half a line"],
-)
-def test_a_full_disk_leaves_committed_pairs_and_no_rubbish(recorded, files, bytes_more):
-    room = files * (recorded / GROUP / "000000_B.tif").stat().st_size + bytes_more
-    journal_before = (recorded / GROUP / "journal.jsonl").read_bytes()
-    writer = RecordingWriter.open(recorded)
-    disk = FullDisk(room)
-    journal = writer.journal(GROUP, disk)
-    with pytest.raises(OSError, match="No space left"):
-        commit(journal, 1)
-    assert len(names(recorded)) == 6
-    assert (recorded / GROUP / "journal.jsonl").read_bytes() == journal_before
-    disk.room = 10**9
-    commit(journal, 1)
-    writer.close("complete")
-    assert verify(recorded) == (4, [])
 
 
 def test_verify_notices_a_gap_in_the_numbers(recorded):
