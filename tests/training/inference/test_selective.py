@@ -32,9 +32,9 @@ class RedIsBlurred(RestorationNetwork):
 
 @pytest.fixture
 def picture(rng):
-    pixels = rng.integers(0, 100, (610, 802, 3), dtype=np.uint8)
-    pixels[100:200, 300:420, 0] = 200
-    pixels[500:, 20:90, 0] = 200
+    pixels = rng.integers(0, 100, (970, 1202, 3), dtype=np.uint8)
+    pixels[100:250, 300:500, 0] = 200
+    pixels[800:, 20:110, 0] = 200
     return pixels
 
 
@@ -67,7 +67,7 @@ def test_a_sharp_picture_comes_back_as_it_is(picture):
 
 
 def test_a_small_picture_is_restored_at_once_and_blended_by_its_gate(picture):
-    small = np.ascontiguousarray(picture[90:210, 290:430])
+    small = np.ascontiguousarray(picture[90:350, 290:530])
     found = restore_blurred(TorchEngine(RedIsBlurred()), small)
     assert found.share == 1
     red = small[..., 0] > 127
@@ -78,7 +78,7 @@ def test_a_small_picture_is_restored_at_once_and_blended_by_its_gate(picture):
 
 def test_everything_open_is_the_dense_result(picture):
     engine = TorchEngine(RedIsBlurred())
-    coarse = np.full((152, 200), 255, np.uint8)
+    coarse = np.full((242, 300), 255, np.uint8)
     found = restore_selected(engine, picture, coarse, SkipSettings())
     np.testing.assert_array_equal(found.pixels, restore_pixels(engine, picture, tile="none").pixels)
     assert found.restored.all()
