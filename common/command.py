@@ -37,6 +37,7 @@ SYSTEM_WORDS = {
     errno.EROFS: "{file} is on a read-only file system; choose a place that can be written",
     errno.EACCES: "{file}: permission denied; change its rights or those of its folder, or choose another place",
     errno.EPERM: "{file}: the system does not permit it; change its rights, or choose another place",
+    errno.ENAMETOOLONG: "{file}: the name is too long for the file system; choose a shorter one",
     errno.ENOENT: "{file} does not exist, or its folder does not (any more); check the path and run again",
 }
 """What the system says of a file, with a remedy."""

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from localblur.common.errors import LocalblurError
 
 _SYNC_REFUSED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
+_LONG_NAME_BYTES = 100
+"""Longer names are not carried into the temporary one: file systems take 255 bytes, eCryptfs 143."""
 
 
 @contextmanager
@@ -20,7 +23,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
 
     On any exception the temporary file is removed and `path` keeps what it held; errors of the system name `path`.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = _temporary(path)
     try:
         yield temporary
         if durable:
@@ -28,8 +31,12 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
                 os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105 - Path.replace has the same effect; os.replace states atomicity
     except OSError as error:
-        if error.filename == str(temporary):
+        if error.filename != str(temporary):
+            raise
+        try:
             error.filename = str(path)
+        except AttributeError:  # PyAV's errors keep their name
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -96,5 +103,20 @@ def inside(root: Path, relative: str) -> Path:
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Refuse to replace an existing output unless `--overwrite` was given."""
-    if path.exists() and not overwrite:
+    if not overwrite and _exists(path):
         raise LocalblurError(f"{path} exists already; choose another --output or pass --overwrite")
+
+
+def _temporary(path: Path) -> Path:
+    name = os.fsencode(path.name)
+    stem = path.stem if len(name) <= _LONG_NAME_BYTES else f"{zlib.crc32(name):08x}"
+    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # nothing can have such a name
+            raise
+        return False

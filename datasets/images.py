@@ -29,12 +29,31 @@ PNG_SUFFIXES = {".png"}
 TIFF_SUFFIXES = {".tif", ".tiff"}
 IMAGE_SUFFIXES = PNG_SUFFIXES | TIFF_SUFFIXES | {".jpg", ".jpeg", ".bmp", ".webp"}
 
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_PHOTOMETRIC_TAG = 262
+_TIFF_JPEG = (6, 7, 33007)
+"""Compressions of which tifffile turns YCbCr into RGB."""
+_OTHER_COLOURS = {
+    _PALETTE: "numbers of a palette that cannot be read",
+    4: "a transparency mask",
+    5: "CMYK colours",
+    _YCBCR: "YCbCr colours",
+    8: "CIELAB colours",
+    9: "ICC Lab colours",
+    10: "ITU Lab colours",
+    32803: "raw values of a colour filter array",
+    34892: "raw values of a camera",
+}
+"""TIFF's photometric interpretations (TIFF 6.0, DNG 1.6) that are neither gray nor RGB."""
+
 
 def read_image(path: Path) -> IntArray:
     """Read an RGB image, shape (H, W, 3), uint8 or uint16; gray is repeated, an alpha channel is dropped.
 
+    TIFFs in which white is 0 are turned round, those with a palette become 8-bit RGB.
+
     Raises:
-        LocalblurError: if the file is missing, empty, corrupt, or of another depth.
+        LocalblurError: if the file is missing, empty, corrupt, of another depth, or holds neither gray nor RGB.
     """
     return as_rgb(_decode(path))
 
@@ -193,12 +212,48 @@ def _decode(path: Path) -> IntArray:
 def _read_tiff(path: Path) -> npt.NDArray[Any]:
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
+        _refuse_other_colours(series.keyframe, path)
         axes, image = series.axes, np.asarray(series.asarray())
-    if axes == "SYX":  # colour planes one after the other
-        return np.moveaxis(image, 0, 2)
-    if axes not in ("YX", "YXS"):
-        raise LocalblurError(f"TIFF {path} holds a stack of pictures (axes {axes}, {image.shape}); split it into files")
-    return image
+        if axes == "SYX":  # colour planes one after the other
+            image = np.moveaxis(image, 0, 2)
+        elif axes not in ("YX", "YXS"):
+            raise LocalblurError(
+                f"TIFF {path} holds a stack of pictures (axes {axes}, {image.shape}); split it into files"
+            )
+        return _gray_or_rgb(image, series.keyframe)
+
+
+def _refuse_other_colours(page: Any, path: Path) -> None:
+    kind = int(page.photometric)
+    palette = kind == _PALETTE and page.samplesperpixel == 1 and page.colormap is not None
+    converted = kind == _YCBCR and int(page.compression) in _TIFF_JPEG and page.planarconfig == 1
+    if kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or palette or (converted and not page.extrasamples):
+        return
+    held = _OTHER_COLOURS.get(kind, f"colours of kind {kind}")
+    raise LocalblurError(f"TIFF {path} holds {held}; convert it to RGB or gray")
+
+
+def _gray_or_rgb(image: npt.NDArray[Any], page: Any) -> npt.NDArray[Any]:
+    """Values of a TIFF page, (H, W) or (H, W, C), as gray or RGB of which more is brighter."""
+    if page.photometric == _WHITE_IS_ZERO and _PHOTOMETRIC_TAG in page.tags:
+        return _turned_round(image, int(page.bitspersample))
+    return _palette_colours(image, page.colormap) if page.photometric == _PALETTE else image
+
+
+def _turned_round(image: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
+    """Gray in which white is 0 to gray in which black is; a second channel is alpha and stays."""
+    if image.dtype.kind != "u":  # refused for its depth
+        return image
+    turned = image.copy()
+    gray = turned if turned.ndim == 2 else turned[..., 0]
+    np.subtract((1 << bits) - 1, gray, out=gray)
+    return turned
+
+
+def _palette_colours(numbers: npt.NDArray[Any], colormap: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    """Colours (H, W, 3) behind the numbers (H, W) of a colour map (3, N); some programs fill it with 8-bit values."""
+    colours = colormap if colormap.max() < 256 else colormap >> 8
+    return np.ascontiguousarray(colours.T.astype(np.uint8)[numbers.astype(np.intp)])
 
 
 def _flags(path: Path) -> int:

@@ -29,7 +29,10 @@ LEFT_OUT_SHOWN = 50
 @click.argument("layout", type=click.Choice(sorted(LAYOUTS)))
 @click.argument("path", type=click.Path(path_type=Path))
 @output_option("Pairs file to make (.h5).")
-@click.option("--variant", help="Which blurred pictures, where a data set has several: gopro blur|blur_gamma.")
+@click.option(
+    "--variant",
+    help="Which blurred pictures, where a data set has several: gopro blur|blur_gamma, reds blur|blur_jpeg|blur_comp.",
+)
 @click.option("--masks", type=click.Path(path_type=Path), help="Folder of other masks (reloblur).")
 @click.option(
     "--encoding", type=click.Choice(["srgb", "linear"]), help="How the files code light [default: srgb for 8 bit]."

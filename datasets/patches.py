@@ -182,7 +182,8 @@ def _read(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint8] | None]:
     blurred, sharp, mask = pairs.read_crop(scene, number, *window)
     soft = None if mask is None else reduced_mask(mask, times)
-    return reduced_picture(blurred, times), reduced_picture(sharp, times), soft
+    encoding = pairs.header.encoding
+    return reduced_picture(blurred, times, encoding), reduced_picture(sharp, times, encoding), soft
 
 
 def _check_options(split: str, patch_px: int, probability: float, fraction: float, seed: int) -> None:

@@ -57,7 +57,12 @@ def _length(_ctx: click.Context, _option: click.Parameter, value: str | None) ->
 @click.option("--mode", type=click.Choice(["local", "global"]), help="Objects move, or all shakes [default: local].")
 @click.option("--count", type=click.IntRange(1, 1_000_000), help="Number of pairs [default: 200].")
 @click.option("--size", metavar="WxH", callback=_size, help="Size of the pictures in px [default: 512x512].")
-@click.option("--blur-length", metavar="PX|A..B", callback=_length, help="Length of the motion in px [default: 3..40].")
+@click.option(
+    "--blur-length",
+    metavar="PX|A..B",
+    callback=_length,
+    help="Length of the motion in px [default: 3..40; global 5..60].",
+)
 @click.option("--objects", type=click.Path(path_type=Path), help="Folder of pictures to cut objects from.")
 @click.option("--masks", type=click.Path(path_type=Path), help="Folder of their masks, with the same names.")
 @click.option("--grabcut/--no-grabcut", default=None, help="Find objects that have no mask [default: grabcut].")

@@ -8,7 +8,7 @@ import click
 
 from localblur.common.command import EXIT_LOSSES, Command, device_option, output_option, overwrite_option
 from localblur.common.errors import LocalblurError
-from localblur.training.inference.deblur_jobs import STDIN, listed_paths, plan_jobs, refuse_file_as_folder
+from localblur.training.inference.deblur_jobs import STDIN, listed_paths, plan_jobs, refuse_file_as_folder, unmet_wishes
 from localblur.training.inference.deblur_run import Way, deblur_all, make_engine
 from localblur.training.inference.engine import Precision
 from localblur.training.inference.restore import Tile
@@ -78,7 +78,7 @@ def main(
     Takes PNG, TIFF, JPEG, BMP and WebP, gray or colour, 8 or 16 bit, of any size, and videos; of a folder, what lies
     directly in it; with - a list of paths from standard input. Pixel values are taken as sRGB-coded. A first look at
     the picture made smaller finds what is blurred; the rest is returned as it is (to the bit in PNG, TIFF and WebP).
-    If some pictures cannot be read, the others are restored and the exit code is 3.
+    If some pictures cannot be read or written, the others are restored and the exit code is 3.
 
     \b
     Example:
@@ -109,6 +109,8 @@ def main(
         memory_bytes=None if memory_gb is None else int(memory_gb * 1e9),
         skip=skipping if engine.gated and not dense else None,
     )
+    for line in unmet_wishes(jobs, gates=gates is not None, compare=compare):
+        click.echo(f"deblur: {line}", err=True)
     done = deblur_all(jobs, engine, way)
     for line in done.remarks + done.failures:
         click.echo(f"deblur: {line}", err=True)

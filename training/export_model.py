@@ -22,7 +22,7 @@ def main(model: Path, network: str | None, output: Path, overwrite: bool) -> Non
     """Write a trained model as an ONNX file for pictures of any size.
 
     MODEL is a model folder, the run folder of train-lbag (its best model is taken), or a published file of weights
-    (with --network). The file's outputs are compared with torch at three sizes; one that differs by more than 1e-4 is
+    (with --network). The file's outputs are compared with torch at several sizes; one that differs by more than 1e-4 is
     not written. Needs the onnx extra.
 
     \b

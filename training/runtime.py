@@ -18,6 +18,7 @@ import psutil
 import torch
 from torch import nn
 
+from localblur.common.allocator import keep_freed_memory
 from localblur.common.errors import LocalblurError
 
 Precision = Literal["fp32", "bf16"]
@@ -47,6 +48,8 @@ class Runtime:
         self.rank: int = self._accelerator.process_index
         self.ranks: int = self._accelerator.num_processes
         self.main: bool = self._accelerator.is_main_process
+        if self.device.type == "cpu":
+            keep_freed_memory()
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """Place `module` on the device; with several processes, average their gradients."""
@@ -155,8 +158,9 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 def ignore_interrupts(_worker: int) -> None:
-    """Loader workers leave Ctrl-C to the main process, which ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Loader workers leave Ctrl-C and SIGTERM, which reach a whole group, to the main process, which ends them."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def resolve_device(name: str) -> torch.device:

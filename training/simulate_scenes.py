@@ -88,7 +88,7 @@ def write_scenes(
         for picture in pictures:  # one that cannot be read is found now, and not after an hour
             load_coded(picture)
         settings["photos"] = len(pictures)
-        identity = {"photos": f"{photos.resolve()}, {files_identity(photos, pictures)}"}
+        identity = {"photos": f"{photos.resolve()}, {files_identity(photos.resolve(), pictures)}"}
     header = StoreHeader(
         encoding="srgb",
         bit_depth=8,

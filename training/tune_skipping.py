@@ -1,7 +1,7 @@
 """The command `python -m localblur.training.tune_skipping`: how a model should find what is blurred, by measurement."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -18,7 +18,7 @@ from localblur.training.inference.deblur_run import make_engine
 from localblur.training.inference.engine import Engine, Precision
 from localblur.training.inference.model_skipping import store_skipping, weights_folder
 from localblur.training.inference.restore import Pixels, restore_pixels
-from localblur.training.inference.selective import restore_blurred
+from localblur.training.inference.selective import SMALLEST_COARSE_PX, coarse_reduction, restore_blurred
 from localblur.training.inference.skip_tuning import (
     Example,
     Trial,
@@ -35,6 +35,9 @@ from localblur.training.simulated_scenes import scene_pairs, scene_settings
 WIDTH_PX, HEIGHT_PX = 2152, 1436
 COVERAGE = 0.2
 """Asked of the simulated scenes; their masks then cover about an eighth of the picture."""
+
+SMALLEST_PX = 2 * SMALLEST_COARSE_PX
+"""Pictures below that a side are restored at once, whatever the settings."""
 
 SHOWN = 3
 """Settings that lose more than so many times what is allowed are not printed."""
@@ -70,6 +73,7 @@ def main(
     Tries several hundred settings on pictures with known masks: of DATA.h5 (those of the size that shall be restored),
     or without DATA on simulated validation scenes of 2152x1436. Printed are those that no other beats in both work and
     weighted PSNR. The one with least work whose mean loss against dense restoration is allowed is run by the clock.
+    Pictures below 640 px a side are left out: they are restored at once, whatever the settings.
 
     \b
     Example:
@@ -81,12 +85,13 @@ def main(
     engine, name, _ = make_engine(model, precision=precision, device=device)
     if not engine.gated:
         raise LocalblurError(f"{name} has no gate that tells what is blurred; there is nothing to choose")
+    grid = settings_grid()
     with Progress(scenes, "pictures", "picture") as progress:
-        examples = []
-        for example in stored_examples(data, split, scenes) if data else simulated_examples(scenes):
-            examples.append(example)
-            progress.step()
-    trials = sweep(engine, examples, settings_grid())
+        candidates = stored_examples(data, split) if data else simulated_examples(scenes)
+        examples, small = measurable_examples(candidates, scenes, grid, progress)
+    if small:
+        click.echo(f"note: {small} pictures below {SMALLEST_PX} px a side left out", err=True)
+    trials = sweep(engine, examples, grid)
     chosen = best_trial(trials, loss_db)
     shown = [trial for trial in frontier(trials) if trial is chosen or trial.mean.loss_db <= SHOWN * loss_db]
     click.echo(table(shown, chosen))
@@ -110,19 +115,45 @@ def simulated_examples(count: int, height: int = HEIGHT_PX, width: int = WIDTH_P
             yield Example(blurred=pair.blurred, sharp=pair.sharp, mask=binary_mask(pair.mask))
 
 
-def stored_examples(paths: Sequence[Path], split: str, count: int) -> Iterator[Example]:
-    """The first pair with a mask of each scene of the split, `count` in all, cropped to its valid box.
+def measurable_examples(
+    candidates: Iterable[Example], count: int, grid: Sequence[SkipSettings], progress: Progress
+) -> tuple[list[Example], int]:
+    """The first `count` pictures for which the settings of `grid` make a difference, and how many too small were met.
+
+    Raises:
+        LocalblurError: if all are too small.
+    """
+    examples, small = [], 0
+    for example in candidates:
+        size = example.mask.shape[0], example.mask.shape[1]
+        if all(coarse_reduction(size, settings) == 1 for settings in grid):
+            small += 1
+            continue
+        examples.append(example)
+        progress.step()
+        if len(examples) == count:
+            break
+    if small and not examples:
+        raise LocalblurError(
+            f"nothing is skipped in pictures as small as the {small} that DATA has; give some of at least"
+            f" {SMALLEST_PX} px a side, or leave DATA out"
+        )
+    return examples, small
+
+
+def stored_examples(paths: Sequence[Path], split: str) -> Iterator[Example]:
+    """The first pair with a mask of each scene of the split, cropped to its valid box.
 
     Raises:
         LocalblurError: if there is none.
     """
-    found = 0
+    found = False
     for path in paths:
         with PairsFile.open(path) as file:
             for scene in (scene for scene in file.scenes if scene.split == split):
                 usable = [index for index in range(scene.count) if not file.is_rejected(scene.name, index)]
                 masked = next((index for index in usable if file.has_mask(scene.name, index)), None)
-                if found == count or masked is None:
+                if masked is None:
                     continue
                 pair = file.read(scene.name, masked)
                 if pair.mask is None:
@@ -132,7 +163,7 @@ def stored_examples(paths: Sequence[Path], split: str, count: int) -> Iterator[E
                     from_unit(to_coded(image[y0:y1, x0:x1], file.header.encoding), 8)
                     for image in (pair.blurred, pair.sharp)
                 )
-                found += 1
+                found = True
                 yield Example(blurred=blurred, sharp=sharp, mask=binary_mask(pair.mask[y0:y1, x0:x1]))
     if not found:
         raise LocalblurError(f"no pair with a mask in split {split!r} of the files; choose --split, or mask-dataset")

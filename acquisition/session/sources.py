@@ -141,8 +141,9 @@ class RigSource:
         batch: int = 4,
     ) -> None:
         self.watchdog = watchdog
-        # where the host triggers, the alignment is in the rendered frames and nobody needs to wait for it
-        self.sync = sync if sync.mode != "software" else sync.model_copy(update={"alignment": "start"})
+        # where the host triggers, the alignment is in the rendered frames: nobody is late, nobody needs to wait
+        rendered = {"alignment": "start", "start_delay_ms": 0.0}
+        self.sync = sync if sync.mode != "software" else sync.model_copy(update=rendered)
         self._kind, self._rig, self._batch = kind, rig, batch
         self._feed = RigFeed(feed_folder, rig, scene, shot_kind, truth_folder=truth_folder, executor=executor)
         blurred, sharp = self._make_cameras(serials or {}, faults or FaultPlan())

@@ -102,7 +102,7 @@ def repack_command(file: Path, output: Path, compression: Compression, overwrite
     """Copy a pairs file with another compression, and into the newest schema version. Nothing else changes.
 
     gzip is readable everywhere; bitshuffle-lz4 trains fastest at about the size of gzip, and needs the `fast` extra
-    wherever the file is read; none is fastest and about 1.5 times as large.
+    wherever the file is read; none is fastest and about 1.7 times as large.
 
     \b
     Example:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from localblur.datasets.images import check_encoding, from_unit, srgb_decode, to_coded
 from localblur.datasets.loading.augmentation import Augmentation
 
 
@@ -17,13 +18,20 @@ def draw_reduction(settings: Augmentation, most: int, random: np.random.Generato
     return int(random.integers(2, most, endpoint=True)) if most > 1 else 1
 
 
-def reduced_picture(patch: npt.NDArray[Any], times: int) -> npt.NDArray[Any]:
-    """Means of `times` x `times` pixels of (H, W, 3), as `deblur` makes a picture smaller to look for blur."""
+def reduced_picture(patch: npt.NDArray[Any], times: int, encoding: str) -> npt.NDArray[Any]:
+    """Means of `times` x `times` pixels of (H, W, 3), of coded values as `deblur` makes a picture smaller.
+
+    Args:
+        patch: uint8 or uint16.
+        encoding: how it is coded, `srgb` or `linear`; the result is coded alike.
+    """
     if times == 1:
         return patch
     height, width = (length // times for length in patch.shape[:2])
-    result: npt.NDArray[Any] = cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
-    return result
+    linear = check_encoding(encoding) == "linear"
+    coded = to_coded(patch, encoding) if linear else patch
+    result: npt.NDArray[Any] = cv2.resize(coded, (width, height), interpolation=cv2.INTER_AREA)
+    return from_unit(srgb_decode(result), 8 * patch.dtype.itemsize) if linear else result
 
 
 def reduced_mask(mask: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import av
 import pytest
 
 from localblur.common.errors import LocalblurError
@@ -165,3 +166,28 @@ def test_syncing_a_folder_tolerates_a_file_system_that_refuses_but_not_a_failing
     if hasattr(os, "O_DIRECTORY"):
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
             sync_folder(tmp_path)
+
+
+LONG_NAME = "写" * 82 + ".png"
+"""250 of the 255 bytes that a name may have."""
+
+
+def test_the_longest_names_can_be_written_and_do_not_clash(tmp_path):
+    one, other = tmp_path / LONG_NAME, tmp_path / f"真{LONG_NAME[1:]}"
+    with atomic_path(one) as first, atomic_path(other) as second:
+        assert first != second
+        assert {first.parent, second.parent, first.suffix, second.suffix} == {tmp_path, ".png"}
+        first.write_text("one")
+        second.write_text("other")
+    assert (one.read_text(), other.read_text()) == ("one", "other")
+
+
+def test_a_name_that_no_file_can_have_does_not_exist(tmp_path):
+    refuse_existing(tmp_path / f"much longer {LONG_NAME}", overwrite=False)
+
+
+def test_an_error_whose_name_cannot_be_set_is_told_with_the_files_name(tmp_path):
+    with pytest.raises(OSError, match="File too large") as caught, atomic_path(tmp_path / "a.mp4") as temporary:
+        raise av.error.OSError(errno.EFBIG, "File too large", str(temporary))
+    assert caught.value.filename == str(tmp_path / "a.mp4")
+    assert caught.value.errno == errno.EFBIG

@@ -186,3 +186,69 @@ def test_tensors_are_channels_first_and_come_back(rng):
     assert to_tensor(image[::-1, ::-1]).is_contiguous()
     with pytest.raises(LocalblurError, match="batch of 2"):
         to_array(torch.zeros(2, 3, 4, 4))
+
+
+def write_tiff(path, image, photometric, **tags):
+    """A TIFF whose values are called `photometric`, whatever tifffile thinks of it."""
+    tifffile.imwrite(path, image, photometric="minisblack", planarconfig="contig" if image.ndim == 3 else None, **tags)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["PhotometricInterpretation"].overwrite(photometric)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_in_which_white_is_zero_is_turned_round(tmp_path, rng, dtype):
+    gray = rng.integers(0, np.iinfo(dtype).max + 1, (9, 11)).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", np.iinfo(dtype).max - gray, photometric="miniswhite")
+    np.testing.assert_array_equal(read_plane(tmp_path / "a.tif"), gray)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.repeat(gray[..., None], 3, axis=2))
+
+
+def test_alpha_stays_as_it_is_where_white_is_zero(tmp_path, rng):
+    pixels = rng.integers(0, 256, (9, 11, 2), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite", extrasamples=["unassalpha"])
+    np.testing.assert_array_equal(read_channels(tmp_path / "a.tif"), np.dstack([255 - pixels[..., 0], pixels[..., 1]]))
+
+
+@pytest.mark.parametrize("unit", [1, 256, 257])
+def test_a_palette_tiff_shows_its_colours(tmp_path, rng, unit):
+    colours = rng.integers(1, 256, (3, 256))
+    numbers = rng.integers(0, 256, (9, 11), dtype=np.uint8)
+    colormap = (colours * unit).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", numbers, photometric="palette", colormap=colormap)
+    image = read_image(tmp_path / "a.tif")
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, np.moveaxis(colours[:, numbers], 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("photometric", "channels", "words"),
+    [
+        (3, 1, "a palette"),
+        (5, 4, "CMYK"),
+        (6, 3, "YCbCr"),
+        (8, 3, "CIELAB"),
+        (32803, 1, "raw"),
+        (34892, 3, "raw"),
+        (77, 1, "77"),
+    ],
+)
+def test_tiffs_of_other_colours_are_refused(tmp_path, rng, photometric, channels, words):
+    values = rng.integers(0, 256, (9, 11, channels), dtype=np.uint8)
+    path = write_tiff(tmp_path / "a.tif", values[..., 0] if channels == 1 else values, photometric)
+    for read in (read_image, read_channels, read_plane):
+        with pytest.raises(LocalblurError, match=rf"a\.tif holds .*{words}.*convert it to RGB or gray"):
+            read(path)
+
+
+def test_a_tiff_that_does_not_say_what_it_holds_is_taken_as_it_stands(tmp_path, rng):
+    gray = rng.integers(0, 256, (9, 11), dtype=np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, gray, photometric="minisblack", metadata=None)
+    unknown_tag = path.read_bytes().replace(
+        (262).to_bytes(2, "little") + b"\3\0", (261).to_bytes(2, "little") + b"\3\0"
+    )
+    path.write_bytes(unknown_tag)
+    with tifffile.TiffFile(path) as file:
+        assert "PhotometricInterpretation" not in file.pages[0].tags
+    np.testing.assert_array_equal(read_plane(path), gray)

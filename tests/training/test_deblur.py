@@ -1,6 +1,8 @@
 """`deblur` as a user calls it: bad input first, then pictures of every kind, seams, and what is left when some fail."""
 
+import errno
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -16,7 +18,9 @@ from click.testing import CliRunner, Result
 from localblur.datasets.images import read_channels, read_image, write_image
 from localblur.training.checkpoint import CARD_NAME, WEIGHTS_NAME, save_model
 from localblur.training.deblur import main
+from localblur.training.inference import deblur_run
 from localblur.training.inference.model_skipping import store_skipping
+from localblur.training.inference.picture_files import Picture, read_picture
 from localblur.training.inference.skipping import SkipSettings
 from localblur.training.networks.table import NETWORKS
 
@@ -190,6 +194,53 @@ def test_one_corrupt_file_among_many_costs_only_itself(model, photo, tmp_path, r
     assert [line for line in result.stderr.splitlines() if line.startswith("deblur:") and "broken.png" in line]
 
 
+@pytest.fixture
+def three(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A folder of three pictures, the second with a name of 250 bytes."""
+    folder = tmp_path / "three"
+    for name in ("a", "写" * 82, "真"):
+        write_image(folder / f"{name}.png", smooth(rng, 20, 20))
+    return folder
+
+
+def test_a_long_name_is_restored_as_any_other(model, three, tmp_path):
+    result = deblur(three, "--model", model, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 pictures restored" in result.stdout
+
+
+def test_a_picture_that_the_system_does_not_write_costs_only_itself(model, three, tmp_path):
+    # with _compare the name gets too long
+    result = deblur(three, "--model", model, "-o", tmp_path / "out", "--compare")
+    assert result.exit_code == 3, result.output
+    assert "2 of 3 pictures restored" in result.stdout
+    (line,) = [line for line in result.stderr.splitlines() if "Errno" in line]
+    assert str(three / ("写" * 82)) in line
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"a.png", "a_compare.png", "真.png", "真_compare.png"}
+
+
+def test_memory_that_runs_out_costs_only_one_picture(model, three, tmp_path, monkeypatch):
+    def scarce(path: Path) -> Picture:
+        if path.stem == "a":
+            raise MemoryError
+        return read_picture(path)
+
+    monkeypatch.setattr(deblur_run, "read_picture", scarce)
+    result = deblur(three, "--model", model, "-o", tmp_path / "out")
+    assert result.exit_code == 3, result.output
+    assert f"{three / 'a.png'}: not enough memory" in result.stderr
+
+
+def test_a_full_disk_ends_the_run_in_one_line(model, three, tmp_path, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = deblur(three, "--model", model, "-o", tmp_path / "out")
+    assert "error: the disk is full" in one_error(result)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".bmp"])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 2), (37, 50)])
 def test_size_kind_and_depth_are_kept(model, tmp_path, rng, suffix, height, width):
@@ -227,13 +278,30 @@ def test_gray_stays_gray_and_alpha_is_kept(model, tmp_path, rng):
         assert np.abs(restored[..., :3].astype(int) - read_image(tmp_path / "in" / name)).max() > 2
 
 
-def test_the_orientation_of_a_phone_picture_is_kept(model, tmp_path, rng):
+@pytest.fixture
+def phone(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A picture of 20x40 pixels that its EXIF data turns to 40x20."""
     encoded = cv2.imencode(".jpg", smooth(rng, 20, 40))[1].tobytes()
     orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + orientation + bytes(4)
     path = tmp_path / "phone.jpg"
     path.write_bytes(encoded[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + encoded[2:])
-    assert deblur(path, "--model", model, "-o", tmp_path / "out").exit_code == 0
+    return path
+
+
+def test_the_gate_and_the_comparison_of_a_phone_picture_are_upright(model, phone, tmp_path):
+    out, gates = tmp_path / "out", tmp_path / "gates"
+    result = deblur(phone, "--model", model, "-o", out, "--gate-output", gates, "--compare", "--dense")
+    assert result.exit_code == 0, result.output
+    assert read_channels(gates / "phone.png").shape == (40, 20)
+    strip = read_image(out / "phone_compare.png")
+    np.testing.assert_array_equal(strip[:, :20], read_image(phone))
+    assert strip.shape == (40, 48, 3)
+    assert np.abs(strip[:, 28:].astype(int) - read_image(out / "phone.jpg")).mean() < 3
+
+
+def test_the_orientation_of_a_phone_picture_is_kept(model, phone, tmp_path):
+    assert deblur(phone, "--model", model, "-o", tmp_path / "out").exit_code == 0
     restored = tmp_path / "out" / "phone.jpg"
     assert read_image(restored).shape == (40, 20, 3)  # as it is shown
     assert cv2.imread(str(restored), cv2.IMREAD_UNCHANGED).shape == (20, 40, 3)  # as it is stored
@@ -294,6 +362,7 @@ def test_a_video_beside_a_picture(model, photo, tmp_path, rng):
     assert result.exit_code == 3, result.output
     assert "2 of 3 pictures restored" in result.stdout
     assert "torn.mp4 as a video" in result.stderr
+    assert "--gate-output and --compare are for pictures: none is written for clip.mkv, torn.mp4" in result.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clip.mp4", "photo.png", "photo_compare.png"]
     with av.open(str(tmp_path / "out" / "clip.mp4")) as container:
         assert [frame.width for frame in container.decode(video=0)] == [64, 64, 64]

@@ -10,13 +10,15 @@ from click.testing import CliRunner
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_image, write_image
-from localblur.training.checkpoint import save_model
+from localblur.training.checkpoint import ModelCard, save_model
 from localblur.training.deblur import main as deblur
 from localblur.training.export_model import main as export_model
+from localblur.training.inference import onnx_export
 from localblur.training.inference.engine import TorchEngine
-from localblur.training.inference.onnx_export import METADATA_KEY
+from localblur.training.inference.onnx_export import CHECK_SIZES, METADATA_KEY, export_onnx
 from localblur.training.inference.onnx_runtime import OnnxEngine
 from localblur.training.inference.restore import restore_pixels
+from localblur.training.networks import nafnet as nafnet_module
 from localblur.training.networks.table import NETWORKS
 
 onnx = pytest.importorskip("onnx")
@@ -79,6 +81,37 @@ def test_outputs_equal_torch_at_sizes_it_was_not_exported_with(exported, network
     expected, found = TorchEngine(network).run(image), OnnxEngine(exported, CPU).run(image)
     assert found.shape == expected.shape == (1, 4, *size)
     assert float((found - expected).abs().max()) < 1e-4
+
+
+@pytest.fixture(scope="module")
+def nafnet():
+    """Local averages that count (fresh blocks are the identity), over windows of 48 px."""
+    torch.manual_seed(0)
+    network = NETWORKS["nafnet-w32"]({"width": 4, "encoder_blocks": [1, 1, 1, 1], "train_patch_px": 32}).eval()
+    for name, values in network.named_parameters():
+        if name.endswith(("beta", "gamma")):
+            torch.nn.init.ones_(values)
+    return network
+
+
+def test_local_averages_are_exported_and_checked_above_their_window(tmp_path, nafnet, rng):
+    path = tmp_path / "nafnet.onnx"
+    differences = export_onnx(nafnet, ModelCard(network="nafnet-w32", options={}, parameters=1), path)
+    assert len(differences) == len(CHECK_SIZES) + 1
+    assert min(list(differences)[-1]) > 48
+    for size in ((48, 48), (32, 160), (160, 32), (48, 64), (256, 320)):
+        image = rng.random((1, 3, *size), dtype=np.float32)
+        image[..., : size[1] // 2] *= 0.2  # that averages differ from place to place
+        image = torch.from_numpy(image)
+        assert float((OnnxEngine(path, CPU).run(image) - TorchEngine(nafnet).run(image)).abs().max()) < 1e-5
+
+
+def test_a_file_that_averages_over_the_whole_picture_is_not_written(tmp_path, nafnet, monkeypatch):
+    monkeypatch.setattr(nafnet_module, "window_mean_of_any_size", lambda x, _: x.mean((-2, -1), keepdim=True))
+    monkeypatch.setattr(onnx_export, "CHECK_SIZES", ((32, 48),))
+    with pytest.raises(LocalblurError, match="differs from torch"):
+        export_onnx(nafnet, ModelCard(network="nafnet-w32", options={}, parameters=1), tmp_path / "nafnet.onnx")
+    assert not (tmp_path / "nafnet.onnx").exists()
 
 
 def test_the_file_says_what_it_is(exported):

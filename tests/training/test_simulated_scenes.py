@@ -103,6 +103,25 @@ def test_a_folder_may_be_called_like_a_split(tmp_path, monkeypatch, name):
     assert source.split == "train"
 
 
+def test_a_relative_folder_is_continued_by_its_whole_path(tmp_path, monkeypatch):
+    photos, made = write_photographs(tmp_path / "photos"), []
+
+    def some(scene, name, count, height, width):
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        made.append(scene.seed)
+        return scene_pairs(scene, name, count, HEIGHT, WIDTH)
+
+    monkeypatch.setattr("localblur.training.simulate_scenes.scene_pairs", some)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", "-o", str(tmp_path / "s.h5"), "--scenes", "2", "--shots", "1", "--workers", "0", "--photos"]
+    assert CliRunner().invoke(main, [*arguments, "photos"]).exit_code == 130
+    made[:] = [None, None]  # no limit any more
+    result = CliRunner().invoke(main, [*arguments, str(photos)])
+    assert result.exit_code == 0, result.output
+    assert made == [None, None, 1]
+
+
 def test_an_interrupted_call_does_not_go_on_with_other_photographs_of_the_same_names(tmp_path, monkeypatch):
     photos, made = write_photographs(tmp_path / "photos"), []
 

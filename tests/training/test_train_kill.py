@@ -1,5 +1,6 @@
 """`train-lbag` killed again and again ends where an undisturbed run ends."""
 
+import os
 import random
 import signal
 import subprocess
@@ -99,6 +100,26 @@ def test_killed_five_times_it_goes_on_and_ends_with_the_same_bits(tmp_path, pair
     assert all(torch.equal(one["module"][key], tensor) for key, tensor in other["module"].items())
     assert [r["step"] for r in read_log(run) if r["kind"] == "train"] == list(range(1, STEPS + 1))
     assert not list(run.rglob(".*.part*"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
+def test_a_polite_stop_of_the_whole_group_spares_the_loader_processes(tmp_path, pairs):
+    """As `timeout`, systemd and schedulers send it."""
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [*command(pairs, run), "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + PATIENCE_S
+    while logged_step(run) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    output = process.communicate(timeout=PATIENCE_S)[0].decode()
+    assert process.returncode == 130, output
+    assert checkpoint_step(run) == logged_step(run) < STEPS
 
 
 @pytest.mark.slow

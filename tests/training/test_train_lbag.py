@@ -147,7 +147,7 @@ def test_a_finished_run_resumed_says_so(finished, pairs):
     ("arguments", "message"),
     [
         (("--recipe", "lbag"), "was begun with recipe lbag-small"),
-        (("--set", "network.name=lbag"), "network.name was 'lbag-small'"),
+        (("--set", "network.name=lbag"), "not permitted in the network lbag"),
         (("--set", "optimizer.lr=1"), "optimizer.lr was"),
         (("--seed", "4"), "seed was 3, now 4"),
     ],

@@ -23,18 +23,40 @@ def write_model(folder, network="lbag"):
     return folder
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "pairs.h5"
+def partly_blurred(scene, name, height, width, *, masked=True, **info):
     rng = np.random.default_rng(0)
-    sharp = np.rint(cv2.GaussianBlur(rng.random((960, 970, 3)), (0, 0), 1) * 200).astype(np.uint8)
-    mask = np.zeros((960, 970), np.uint8)
+    sharp = np.rint(cv2.GaussianBlur(rng.random((height, width, 3)), (0, 0), 1) * 200).astype(np.uint8)
+    mask = np.zeros((height, width), np.uint8)
     mask[300:550, 300:600] = 255
     blurred = np.where(mask[..., None] > 0, cv2.blur(sharp, (21, 1)), sharp)
+    info = PairInfo(name=name, **info)
+    return Pair(scene=scene, info=info, blurred=blurred, sharp=sharp, mask=mask if masked else None)
+
+
+def write_pairs(path, *pairs):
     with PairsWriter(path, StoreHeader(encoding="srgb", bit_depth=8)) as writer:
-        for scene, name, area in (("a", "00", None), ("a", "01", mask), ("b", "00", None)):
-            writer.add(Pair(scene=scene, info=PairInfo(name=name), blurred=blurred, sharp=sharp, mask=area), "val")
+        for pair in pairs:
+            writer.add(pair, "val")
     return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_pairs(
+        tmp_path_factory.mktemp("data") / "pairs.h5",
+        partly_blurred("a", "00", 960, 970, masked=False),
+        partly_blurred("a", "01", 960, 970),
+        partly_blurred("b", "00", 960, 970, masked=False),
+    )
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return write_pairs(
+        tmp_path_factory.mktemp("small") / "small.h5",
+        partly_blurred("narrow", "00", 700, 639),
+        partly_blurred("cropped", "00", 640, 700, valid_box=(1, 0, 640, 700)),
+    )
 
 
 def tune(*arguments):
@@ -74,6 +96,23 @@ def test_the_choice_is_printed_measured_and_kept_on_request(tmp_path, data):
     result = tune(model, data, "--loss", "99", "--write")
     assert f"written: {model / SKIPPING_NAME}" in result.output
     assert stored_skipping(model) != SkipSettings()
+
+
+def test_pictures_that_are_looked_at_whole_tell_nothing_and_are_refused(tmp_path, small):
+    model = write_model(tmp_path)
+    result = tune(model, small, "--loss", "99", "--write")
+    assert result.exit_code == 1
+    assert "at least 640 px a side" in result.stderr.strip().splitlines()[-1]
+    assert "<- chosen" not in result.output
+    assert not (model / SKIPPING_NAME).exists()
+
+
+def test_pictures_that_are_looked_at_whole_are_left_out_among_larger_ones(tmp_path, small):
+    large = write_pairs(tmp_path / "large.h5", partly_blurred("large", "00", 640, 700))
+    result = tune(write_model(tmp_path / "model"), small, large, "--loss", "99", "--scenes", "1")
+    assert result.exit_code == 0, result.output
+    assert "pictures 1; blurred_share 0.167" in result.output
+    assert "2 pictures below 640 px a side left out" in result.stderr
 
 
 def test_simulated_pictures_are_the_same_every_time_and_partly_blurred():

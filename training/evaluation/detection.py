@@ -20,6 +20,9 @@ PEOPLE = "people"
 CONFIDENCE = 0.25
 OVERLAP = 0.45
 """Of boxes of one class that overlap more (IoU) only the most confident is kept."""
+_SCORE_SLACK = 0.01
+"""Rounding, of 8 bit networks too, may take a score so far out of [0, 1]."""
+_END_TO_END_COLUMNS = 6
 _GREY = 114
 _PEOPLE_STRIDE_PX, _PEOPLE_SCALE, _PEOPLE_PX = 8, 1.05, (64, 128)
 
@@ -99,7 +102,7 @@ class YoloDetector:
         path: ONNX file; it takes (1, 3, size, size) RGB in [0, 1].
         layout: of the output. `v8`: (1, 4 + classes, N), centre, size, class scores. `v5`: (1, N, 5 + classes), with
             an objectness before the class scores. `end-to-end`: (1, N, 6), corners, score, class. `auto` takes `v8`
-            where there are fewer rows than columns, else `v5`.
+            where there are fewer rows than columns, else `v5`, and refuses six columns, which `end-to-end` has too.
         size_px: side of the square the network takes.
 
     Raises:
@@ -152,20 +155,38 @@ def read_output(
     """Corners (N, 4), scores (N,) and classes (N,) from YOLO's output; see `YoloDetector` for the layouts.
 
     Raises:
-        LocalblurError: if the output has another shape or is not finite.
+        LocalblurError: if the output has another shape or is not finite, if `auto` cannot tell its layout, or if a
+            score lies outside [0, 1], as in a wrong layout.
     """
     if output.ndim != 3 or output.shape[0] != 1 or not np.isfinite(output).all():
         raise LocalblurError(
             f"{origin} returned {output.shape}, not YOLO's finite (1, 4 + classes, N) or (1, N, 5 + classes)"
         )
     if layout == "auto":
+        if output.shape[2] == _END_TO_END_COLUMNS:
+            raise LocalblurError(
+                f"{origin} returned {output.shape}; say which that is: --detector-layout end-to-end (corners, score,"
+                " class), or v5 (with one class)"
+            )
         layout = "v8" if output.shape[1] < output.shape[2] else "v5"
     rows = output[0].T if layout == "v8" else output[0]
-    least = {"v8": 5, "v5": 6, "end-to-end": 6}[layout]
+    least = {"v8": 5, "v5": 6, "end-to-end": _END_TO_END_COLUMNS}[layout]
     if rows.shape[1] < least or (layout == "end-to-end" and rows.shape[1] != least):
         raise LocalblurError(
             f"{origin} returned {output.shape}, which layout {layout} cannot be; choose another --detector-layout"
         )
+    boxes, scores, classes = _columns(rows, layout)
+    if len(scores) and not (scores.min() >= -_SCORE_SLACK and scores.max() <= 1 + _SCORE_SLACK):
+        raise LocalblurError(
+            f"{origin} returned scores of {scores.min():.3g} to {scores.max():.3g} in layout {layout}, they must lie in"
+            " [0, 1]; choose another --detector-layout"
+        )
+    return boxes, scores, classes
+
+
+def _columns(
+    rows: npt.NDArray[np.float32], layout: Layout
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     if layout == "end-to-end":
         return rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)
     chances = rows[:, 4:] if layout == "v8" else rows[:, 5:] * rows[:, 4:5]

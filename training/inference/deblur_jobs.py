@@ -11,6 +11,7 @@ from localblur.datasets.images import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mts"}
 STDIN = Path("-")
+_LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,16 @@ def plan_jobs(
                 raise LocalblurError(f"{path} is an input and would be overwritten; choose another --output")
             refuse_existing(path, overwrite)
     return jobs
+
+
+def unmet_wishes(jobs: Sequence[Job], *, gates: bool, compare: bool) -> list[str]:
+    """At most one line: gates and comparisons are pictures, and videos get none."""
+    wishes = [name for name, wished in (("--gate-output", gates), ("--compare", compare)) if wished]
+    videos = [job.source.name for job in jobs if job.video]
+    if not wishes or not videos:
+        return []
+    listed = ", ".join(videos[:_LISTED]) + (f" and {len(videos) - _LISTED} more" if len(videos) > _LISTED else "")
+    return [f"{' and '.join(wishes)} {'is' if len(wishes) == 1 else 'are'} for pictures: none is written for {listed}"]
 
 
 def refuse_file_as_folder(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """Restoring one picture or video after the other: the work behind `deblur`."""
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from localblur.training.inference.deblur_jobs import Job
 from localblur.training.inference.engine import Engine, Precision, SelfEnsemble, TorchEngine, prepare
 from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.inference.onnx_runtime import OnnxEngine
-from localblur.training.inference.picture_files import Picture, read_picture, write_picture
+from localblur.training.inference.picture_files import Picture, read_picture, upright, write_picture
 from localblur.training.inference.quantization import calibration_pictures, quantize
 from localblur.training.inference.restoration_video import Frame, frame_count, restore_video
 from localblur.training.inference.restore import Pixels, Tile, choose_tiling, restore_pixels, window_deviation
@@ -27,6 +29,7 @@ from localblur.training.model_in_the_box import model_in_the_box
 from localblur.training.published_weights import open_model
 from localblur.training.runtime import resolve_device
 
+_NO_SPACE = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 GAP_PX = 8
 """Width of the white line between the two halves of a comparison."""
 
@@ -106,7 +109,11 @@ def make_engine(
 
 
 def deblur_all(jobs: Sequence[Job], engine: Engine, way: Way) -> Done:
-    """Restore picture after picture; one that fails does not stop the others."""
+    """Restore picture after picture; one that fails does not stop the others.
+
+    Raises:
+        OSError: if no picture can be written any more, for example because the disk is full.
+    """
     done = Done(remarks=[], failures=[])
     frames = {job.source: _frames(job) for job in jobs if job.video}
     total = sum(frames.get(job.source, 1) for job in jobs)
@@ -120,6 +127,10 @@ def deblur_all(jobs: Sequence[Job], engine: Engine, way: Way) -> Done:
                     progress.step(job.source.name)
             except LocalblurError as error:
                 done.failures.append(one_line(error))
+            except (OSError, MemoryError) as error:
+                if isinstance(error, OSError) and _stops_all(error, job):
+                    raise
+                done.failures.append(f"{job.source}: {one_line(error)}")
     return done
 
 
@@ -131,6 +142,7 @@ def deblur_picture(job: Job, engine: Engine, way: Way) -> list[str]:
 
     Raises:
         LocalblurError: if the picture cannot be read, restored or written, or a gate is asked of a network without one.
+        OSError: if the system does not read or write a file.
     """
     picture = read_picture(job.source)
     remarks = list(picture.remarks)
@@ -141,9 +153,10 @@ def deblur_picture(job: Job, engine: Engine, way: Way) -> list[str]:
     if job.gate is not None:
         if gate is None:
             raise LocalblurError("this network has no gate; leave out --gate-output")
-        write_image(job.gate, gate)
+        write_image(job.gate, upright(gate, picture.orientation))
     if job.compare is not None:
-        write_image(job.compare, side_by_side(picture.pixels, as_rgb(result.channels())))
+        before, after = (upright(half, picture.orientation) for half in (picture.pixels, as_rgb(result.channels())))
+        write_image(job.compare, side_by_side(before, after))
     write_picture(job.target, result)
     return remarks
 
@@ -161,6 +174,17 @@ def side_by_side(blurred: npt.NDArray[Any], restored: npt.NDArray[Any]) -> npt.N
     """Two pictures (H, W, 3) of one type side by side, a white line between them."""
     line = np.full((blurred.shape[0], GAP_PX, 3), np.iinfo(blurred.dtype).max, blurred.dtype)
     return np.concatenate([blurred, line, restored], axis=1)
+
+
+def _stops_all(error: OSError, job: Job) -> bool:
+    """Whether every other picture would fail alike: no space is left, or a folder cannot be made or takes no files."""
+    folders = {path.parent for path in job.outputs}
+    made = {parent for folder in folders for parent in (folder, *folder.parents)}
+    return (
+        error.errno in _NO_SPACE
+        or (error.filename is not None and Path(str(error.filename)) in made)
+        or any(folder.is_dir() and not os.access(folder, os.W_OK) for folder in folders)
+    )
 
 
 def _deviation(job: Job, engine: Engine, picture: Picture, way: Way) -> list[str]:
@@ -182,7 +206,7 @@ def _deviation(job: Job, engine: Engine, picture: Picture, way: Way) -> list[str
 def _frames(job: Job) -> int:
     try:
         return max(1, frame_count(job.source))
-    except LocalblurError:  # told when its turn comes
+    except (LocalblurError, OSError):  # told when its turn comes
         return 1
 
 

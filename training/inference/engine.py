@@ -9,6 +9,7 @@ import psutil
 import torch
 from torch import nn
 
+from localblur.common.allocator import hand_back_freed_memory, keep_freed_memory
 from localblur.common.errors import LocalblurError
 from localblur.training.networks.base import RestorationNetwork
 from localblur.training.runtime import fastest_precision
@@ -66,6 +67,8 @@ class TorchEngine:
         self._module = module
         self._forward: Any = torch.compile(module, dynamic=False) if compiled else module
         self.device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.number_type = number_type(precision, self.device)
         self.size_multiple, self.margin_px = module.size_multiple, module.margin_px
         self.global_statistics = module.global_statistics
@@ -202,11 +205,13 @@ def available_bytes(device: torch.device) -> int:
     """Memory that is free for windows on `device`, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    hand_back_freed_memory()
     return int(psutil.virtual_memory().available)
 
 
 def resident_bytes() -> int:
-    """Memory this process holds at the moment."""
+    """Memory this process holds at the moment, without what it has freed."""
+    hand_back_freed_memory()
     return int(psutil.Process().memory_info().rss)
 
 

@@ -23,11 +23,15 @@ from localblur.training.checkpoint import ModelCard
 from localblur.training.inference.engine import duplicate
 from localblur.training.inference.skipping import SkipSettings
 from localblur.training.networks.base import RestorationNetwork, Restored
+from localblur.training.networks.nafnet import ChannelMean
 
 OPSET = 18
 TOLERANCE = 1e-4
 CHECK_SIZES = ((64, 96), (128, 128), (160, 224))
-"""Height and width of the random pictures with which the file is compared with torch; multiples of every network's."""
+"""Height and width of the random pictures with which the file is compared with torch; multiples of every network's.
+
+A network that averages over windows is compared above them too, see `_check_sizes`.
+"""
 METADATA_KEY = "localblur"
 INPUT, IMAGE, GATE = "blurred", "restored", "gate"
 
@@ -84,7 +88,8 @@ def export_onnx(
         skipping: how the file's user shall find blur; None for the program's own way.
 
     Returns:
-        For each height and width of `CHECK_SIZES`: the largest absolute difference of any output.
+        For each height and width of `CHECK_SIZES`, and one larger than every window: the largest absolute difference of
+        any output.
 
     Raises:
         LocalblurError: if ONNX is not installed, torch cannot express the network in it, or the file differs from torch
@@ -115,7 +120,15 @@ def export_onnx(
     entry.key, entry.value = METADATA_KEY, json.dumps(asdict(described))
     with atomic_path(path) as temporary:
         onnx.save(model, str(temporary))
-        return _compare(finest, temporary)
+        return _compare(finest, temporary, _check_sizes(module))
+
+
+def _check_sizes(module: RestorationNetwork) -> list[tuple[int, int]]:
+    """`CHECK_SIZES`, and a picture that no window of `ChannelMean` spans, where there are any."""
+    window_px = max((part.window_px for part in module.modules() if isinstance(part, ChannelMean)), default=0)
+    multiple = module.size_multiple
+    above = window_px // multiple + 1
+    return [*CHECK_SIZES, *([(above * multiple, (above + 1) * multiple)] if window_px else [])]
 
 
 def _convert(finest: _Finest, example: torch.Tensor, shapes: dict[int, Any], outputs: list[str], network: str) -> Any:
@@ -142,11 +155,11 @@ def _convert(finest: _Finest, example: torch.Tensor, shapes: dict[int, Any], out
         logging.disable(silenced)
 
 
-def _compare(finest: _Finest, path: Path) -> dict[tuple[int, int], float]:
+def _compare(finest: _Finest, path: Path, sizes: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
     session = open_session(path)
     rng = np.random.default_rng(0)
     differences: dict[tuple[int, int], float] = {}
-    for size in CHECK_SIZES:
+    for size in sizes:
         image = rng.random((1, 3, *size), dtype=np.float32)
         with torch.inference_mode():
             expected = finest(torch.from_numpy(image))

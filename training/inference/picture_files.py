@@ -1,10 +1,11 @@
 """Pictures as users have them, with what belongs to them: depth, alpha, EXIF with the orientation, XMP, colour profile.
 
 OpenCV reads and writes PNG, JPEG, WebP and BMP and hands the metadata through as it stands in the file; tifffile does
-TIFF, of which the EXIF folder stays behind. Pixels are never turned: the orientation stays what the file says, so that
-other programs show the picture upright as before.
+TIFF, of which the EXIF folder stays behind. Pixels are not turned: the orientation stays what the file says, so that
+other programs show the picture upright as before. `upright` turns what is written without that mark.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ JPEG_QUALITY = 95
 _LOSSLESS_WEBP = 101
 _TIFF_TEXTS = (271, 272, 315, 33432)
 """Make, model, artist, copyright."""
-_TIFF_ORIENTATION, _TIFF_XMP = 274, 700
+_ORIENTATION, _TIFF_XMP = 274, 700
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class Picture:
         alpha: (H, W) of the same type, None without.
         metadata: pairs of OpenCV's kind of metadata and its bytes.
         tiff: tags, None for other formats.
+        orientation: how the file says that the pixels are to be turned, 1 to 8 as in EXIF; 1 is upright.
         remarks: what cannot be kept.
     """
 
@@ -56,6 +58,7 @@ class Picture:
     alpha: IntArray | None = None
     metadata: tuple[tuple[int, bytes], ...] = ()
     tiff: TiffTags | None = None
+    orientation: int = 1
     remarks: tuple[str, ...] = ()
 
     def with_pixels(self, pixels: IntArray) -> "Picture":
@@ -99,6 +102,14 @@ def read_picture(path: Path) -> Picture:
     return _picture(decoded, metadata, None, path)
 
 
+def upright(image: IntArray, orientation: int) -> IntArray:
+    """Turn and mirror (H, W) or (H, W, C) as an orientation from 1 to 8 asks for (EXIF: CIPA DC-008, tag 274)."""
+    turned = image.swapaxes(0, 1) if orientation >= 5 else image
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    right = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(turned[::down, ::right])
+
+
 def write_picture(path: Path, picture: Picture) -> None:
     """Write a picture atomically in the format of its suffix, with its metadata.
 
@@ -134,8 +145,31 @@ def _picture(image: IntArray, metadata: Sequence[tuple[int, bytes]], tiff: TiffT
         alpha=alpha,
         metadata=tuple(kept),
         tiff=tiff,
+        orientation=_orientation(metadata, tiff),
         remarks=tuple(remarks),
     )
+
+
+def _orientation(metadata: Sequence[tuple[int, bytes]], tiff: TiffTags | None) -> int:
+    stated = [value for code, _, _, value, _ in tiff.others if code == _ORIENTATION] if tiff else []
+    stated += [_exif_orientation(block) for kind, block in metadata if kind == cv2.IMAGE_METADATA_EXIF]
+    return next((int(value) for value in stated if value in range(1, 9)), 1)
+
+
+def _exif_orientation(block: bytes) -> int | None:
+    """What the first folder of EXIF data (a small TIFF) says, None where it says nothing or is damaged."""
+    block = block.removeprefix(b"Exif\0\0")
+    order = ">" if block[:2] == b"MM" else "<"
+    try:
+        (folder,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, folder)
+        for entry in range(folder + 2, folder + 2 + 12 * count, 12):
+            code, _, _, value = struct.unpack_from(f"{order}HHIH", block, entry)
+            if code == _ORIENTATION:
+                return int(value)
+    except struct.error:
+        return None
+    return None
 
 
 def _fits(profile: bytes, *, gray: bool) -> bool:
@@ -176,10 +210,10 @@ def _read_tags(path: Path) -> TiffTags:
         page: Any = file.series[0].pages[0].aspage()
         tags = page.tags
         others = []
-        for code in (*_TIFF_TEXTS, _TIFF_ORIENTATION, _TIFF_XMP):
+        for code in (*_TIFF_TEXTS, _ORIENTATION, _TIFF_XMP):
             if code in tags:
                 value = tags[code].value
-                count = 1 if code == _TIFF_ORIENTATION else len(value) + (0 if isinstance(value, bytes) else 1)
+                count = 1 if code == _ORIENTATION else len(value) + (0 if isinstance(value, bytes) else 1)
                 others.append((code, int(tags[code].dtype), count, value, True))
         return TiffTags(
             icc=bytes(tags[34675].value) if 34675 in tags else None,

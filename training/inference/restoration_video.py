@@ -1,6 +1,6 @@
 """Restoring a video frame by frame; sound is copied as it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,20 @@ def restore_video(source: Path, target: Path, restore: Callable[[Frame], Frame],
         The number of frames.
 
     Raises:
-        LocalblurError: if the video cannot be read, also in the middle; then nothing is written.
+        LocalblurError: if the video cannot be read, also in the middle, or not be encoded; then nothing is written.
+        OSError: if the system does not write the result, for example on a full disk.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with _opened(source) as container, atomic_path(target) as temporary:
         stream = video_stream(container, source)
         stream.thread_type = "AUTO"
-        with av.open(str(temporary), "w") as output:
-            count = _Copy(container, stream, output).run(source, restore, tell)
-    return count
+        try:
+            with av.open(str(temporary), "w") as output:
+                return _Copy(container, stream, output).run(source, restore, tell)
+        except av.FFmpegError as error:
+            if isinstance(error, (OSError, MemoryError)):
+                raise
+            raise LocalblurError(f"cannot write {target}: {' '.join(str(error).split())}") from error
 
 
 class _Copy:
@@ -71,29 +76,36 @@ class _Copy:
 
     def run(self, source: Path, restore: Callable[[Frame], Frame], tell: Callable[[], None]) -> int:
         count = 0
-        wanted = [self._stream, *(self._container.streams[index] for index in self._sound)]
-        try:
-            # streams of the output are fixed with its first packet: sound waits for the first frame
-            waiting: list[Any] = []
-            for packet in self._container.demux(wanted):
-                if packet.stream.index in self._sound:
-                    waiting.append(packet)
-                else:
-                    for frame in packet.decode():
-                        self._write(frame, restore)
-                        count += 1
-                        tell()
-                if self._encoder is not None:
-                    self._copy(waiting)
-                    waiting.clear()
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise LocalblurError(
-                f"{source} is truncated or damaged after frame {count}: {' '.join(str(error).split())}"
-            ) from error
+        # streams of the output are fixed with its first packet: sound waits for the first frame
+        waiting: list[Any] = []
+        for packet, frames in self._decoded(source):
+            if packet.stream.index in self._sound:
+                waiting.append(packet)
+            for frame in frames:
+                self._write(frame, restore)
+                count += 1
+                tell()
+            if self._encoder is not None:
+                self._copy(waiting)
+                waiting.clear()
         if self._encoder is None:
             raise LocalblurError(f"{source} holds no frames")
         self._output.mux(self._encoder.encode())
         return count
+
+    def _decoded(self, source: Path) -> Iterator[tuple[Any, list[Any]]]:
+        """Yield every packet with the frames that came of it, none for sound."""
+        count = 0
+        wanted = [self._stream, *(self._container.streams[index] for index in self._sound)]
+        try:
+            for packet in self._container.demux(wanted):
+                frames = [] if packet.stream.index in self._sound else packet.decode()
+                count += len(frames)
+                yield packet, frames
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise LocalblurError(
+                f"{source} is truncated or damaged after frame {count}: {' '.join(str(error).split())}"
+            ) from error
 
     def _write(self, frame: Any, restore: Callable[[Frame], Frame]) -> None:
         space = _colorspace(frame)

@@ -146,13 +146,32 @@ def _blend(
     cells: Cells,
     cell_px: int,
 ) -> None:
-    """Fade `after`, which covers `region`, into `result` where cells are open; `result` and `touched` are changed."""
+    """Fade `after`, which covers `region`, into `result` where cells are open; `result` and `touched` are changed.
+
+    Where an earlier region lies below, the new one fades in over the width that two neighbours share: each was restored
+    with the context of its own window.
+    """
+    across = _fading(region.left, region.right, cell_px, before.shape[1])
+    down = _fading(region.top, region.bottom, cell_px, before.shape[0])
     for first in range(region.top, region.bottom, _ROWS):
         rows = Box(first, region.left, min(first + _ROWS, region.bottom), region.right)
         weight = weights(cells, rows, cell_px)
         there = _within(rows)
         start = before[there].astype(np.float32)
-        change = after[rows.top - region.top : rows.bottom - region.top] - start
-        mixed = np.rint(start + weight[..., None] * change).astype(before.dtype)
+        inside = slice(rows.top - region.top, rows.bottom - region.top)
+        change = after[inside] - start
+        mixed = start + weight[..., None] * change
+        below = result[there].astype(np.float32)
+        share = np.where(touched[there], np.minimum(down[inside, None], across[None]), np.float32(1))
+        mixed = np.rint(below + share[..., None] * (mixed - below)).astype(before.dtype)
         np.copyto(result[there], mixed, where=weight[..., None] > 0)
         touched[there] |= weight > 0
+
+
+def _fading(first: int, last: int, width: int, length: int) -> npt.NDArray[np.float32]:
+    """Along one axis: 0 at a region's edges rising to 1 over `width` pixels; the picture's own edges are none."""
+    place = np.arange(first, last, dtype=np.float32) + np.float32(0.5)
+    from_start = (place - first) / width if first > 0 else np.ones_like(place)
+    from_end = (last - place) / width if last < length else np.ones_like(place)
+    result: npt.NDArray[np.float32] = np.clip(np.minimum(from_start, from_end), 0, 1)
+    return result

@@ -67,15 +67,36 @@ def _window_mean_along(features: torch.Tensor, side: int, axis: int) -> torch.Te
     return means.index_select(axis, start.clamp(0, length - side))
 
 
+def window_mean_of_any_size(features: torch.Tensor, side: int) -> torch.Tensor:
+    """`window_mean` without a decision that depends on the size: an exported network would keep the example's."""
+    for axis in (-1, -2):
+        length = features.shape[axis]
+        sums = F.pad(features.float().cumsum(dim=axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
+        first = torch.arange(length, device=features.device) - (side - 1) // 2
+        first = first.clamp(max=length - side).clamp(min=0)
+        last = (first + side).clamp(max=length)
+        shape = (-1,) if axis == -1 else (-1, 1)
+        features = (sums.index_select(axis, last) - sums.index_select(axis, first)) / (last - first).view(shape)
+    return features
+
+
 class ChannelMean(nn.Module):
-    """Averages over the image, or over a window around each pixel."""
+    """Averages over the image, or over a window around each pixel.
+
+    Attributes:
+        window_px: side of the window in pixels of the features, 0 for the image.
+    """
 
     def __init__(self, window_px: int) -> None:
         super().__init__()
         self.window_px = window_px
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        if self.training or not 0 < self.window_px < max(features.shape[-2:]):
+        if self.training or self.window_px == 0:
+            return features.mean(dim=(-2, -1), keepdim=True)
+        if torch.compiler.is_exporting():
+            return window_mean_of_any_size(features, self.window_px).to(features.dtype)
+        if self.window_px >= max(features.shape[-2:]):
             return features.mean(dim=(-2, -1), keepdim=True)
         return window_mean(features, self.window_px).to(features.dtype)
 

@@ -1,10 +1,11 @@
 """Settings of a training run, and the recipes that come with the package."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
@@ -19,11 +20,32 @@ SMALLEST_CRITIC_PX = {"deepdeblur": 256, "patch": 32}
 """Side of the smallest picture each critic can score."""
 
 
+Place = tuple[str | int, ...]
+Problem = tuple[Place, str, Any]
+"""Where in the settings, what is wrong, and the value."""
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    return [(item["loc"], item["msg"], item["input"]) for item in error.errors()]
+
+
+def _as_error(title: str, problems: Sequence[Problem]) -> ValidationError:
+    # braces in a message would be taken for places to fill in
+    lines = [
+        InitErrorDetails(type=PydanticCustomError("setting", text), loc=place, input=value)
+        for place, text, value in problems
+    ]
+    return ValidationError.from_exception_data(title, lines)
+
+
 class NetworkSettings(Settings):
-    """Which network, and the options in which it departs from the published one."""
+    """Which network, and its options; those not given are the published network's.
+
+    All are kept, as plain values: a run must not change when a default does.
+    """
 
     name: str = "lbag"
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, validate_default=True)
 
     @field_validator("name")
     @classmethod
@@ -35,9 +57,15 @@ class NetworkSettings(Settings):
     @field_validator("options")
     @classmethod
     def _options_of_the_network(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if "name" in info.data:
-            NETWORKS[info.data["name"]].options.model_validate(options)  # its errors are reported under `options.`
-        return options
+        if "name" not in info.data:
+            return options
+        name = info.data["name"]
+        try:
+            return NETWORKS[name].options.model_validate(options).model_dump(mode="json")
+        except ValidationError as error:
+            # resuming with another network shows options that nobody gave
+            problems = [(place, f"{text} in the network {name}", value) for place, text, value in _problems(error)]
+            raise _as_error(name, problems) from error  # reported under `options.`
 
 
 class OptimizerSettings(Settings):
@@ -81,7 +109,7 @@ class ValidationSettings(Settings):
 
     Attributes:
         held_out: where the data have no `val` split (ReLoBlur, GoPro), this share of the training scenes, one at least,
-            is kept from training and validated on instead; 0 keeps all for training. Which depends on names alone.
+            is kept from training and validated on instead; 0 keeps all for training. See `hold_out`.
         every_steps: validate, and write the models, so often.
         samples: number of patches.
         patch_px: their side.
@@ -138,28 +166,44 @@ class TrainingSettings(Settings):
     wandb_project: str | None = None
     max_minutes: float | None = Field(default=None, gt=0)
 
-    @model_validator(mode="after")
-    def _check(self) -> "TrainingSettings":
-        problems = _contradictions(self)
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check(cls, values: Any, build: ModelWrapValidatorHandler["TrainingSettings"]) -> "TrainingSettings":
+        wrong: list[Problem] = []
+        try:
+            settings = build(values)
+        except ValidationError as error:
+            if not isinstance(values, Mapping):
+                raise
+            wrong = _problems(error)
+            settings = build(_without(values, [place for place, _, _ in wrong]))
+        problems = [*wrong, *_contradictions(settings, [place for place, _, _ in wrong])]
         if problems:
-            raise ValidationError.from_exception_data(
-                "TrainingSettings",
-                [
-                    # braces in a message would be taken for places to fill in
-                    InitErrorDetails(type=PydanticCustomError("contradiction", text), loc=path, input=value)
-                    for path, text, value in problems
-                ],
-            )
-        return self
+            raise _as_error("TrainingSettings", problems)
+        return settings
 
 
-Problem = tuple[tuple[str | int, ...], str, Any]
-"""Where in the settings, what is wrong, and the value."""
+def _without(values: Mapping[str, Any], wrong: Sequence[Place]) -> dict[str, Any]:
+    """`values`, but defaults for the settings, or the settings of sections, that `wrong` lies in."""
+    left = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    for section, *inner in wrong:
+        chosen = left.get(str(section))
+        # the options of an unknown network are nobody's
+        if inner and isinstance(chosen, dict) and inner[0] != "name":
+            chosen.pop(str(inner[0]), None)
+        else:
+            left.pop(str(section), None)
+    return left
 
 
-def _contradictions(settings: TrainingSettings) -> list[Problem]:
-    """What single values cannot show: settings that do not go together."""
-    return [*_schedule_problems(settings), *_batch_problems(settings), *_objective_problems(settings)]
+def _contradictions(settings: TrainingSettings, wrong: Sequence[Place]) -> list[Problem]:
+    """What single values cannot show: settings that do not go together; nothing about what is `wrong` by itself."""
+    names = [".".join(map(str, place)) + "." for place in wrong]
+
+    def sound(read: str) -> bool:
+        return not any(name.startswith(f"{read}.") or f"{read}.".startswith(name) for name in names)
+
+    return [problem for check, reads in _CHECKS.items() if all(map(sound, reads)) for problem in check(settings)]
 
 
 def _schedule_problems(settings: TrainingSettings) -> list[Problem]:
@@ -174,13 +218,26 @@ def _schedule_problems(settings: TrainingSettings) -> list[Problem]:
 
 def _batch_problems(settings: TrainingSettings) -> list[Problem]:
     parts = settings.accumulate
-    problems: list[Problem] = [
+    return [
         (("accumulate",), f"a batch of {stage.batch} cannot be worked off in {parts} equal parts", parts)
         for stage in settings.data.all_stages()
         if stage.batch % parts
     ]
-    if parts > 1 and settings.objective.adversarial is not None:
+
+
+def _critic_problems(settings: TrainingSettings) -> list[Problem]:
+    adversarial, parts = settings.objective.adversarial, settings.accumulate
+    if adversarial is None:
+        return []
+    problems: list[Problem] = []
+    if parts > 1:
         problems.append((("accumulate",), "a critic learns from whole batches: must be 1 with an adversarial", parts))
+    smallest = SMALLEST_CRITIC_PX[adversarial.critic]
+    problems += [
+        (("data", "patch_px"), f"the {adversarial.critic} critic needs at least {smallest}", stage.patch_px)
+        for stage in settings.data.all_stages()
+        if stage.patch_px < smallest
+    ]
     return problems
 
 
@@ -192,13 +249,11 @@ def _objective_problems(settings: TrainingSettings) -> list[Problem]:
         problems.append((("objective", "vgg_weights"), text, None))
     if not any((chosen.image_weights(), chosen.perceptual_weight, chosen.adversarial)):
         problems.append((("objective",), "no term has a weight above 0", 0))
-    if chosen.adversarial is not None:
-        smallest = SMALLEST_CRITIC_PX[chosen.adversarial.critic]
-        problems += [
-            (("data", "patch_px"), f"the {chosen.adversarial.critic} critic needs at least {smallest}", stage.patch_px)
-            for stage in settings.data.all_stages()
-            if stage.patch_px < smallest
-        ]
+    return problems
+
+
+def _initial_problems(settings: TrainingSettings) -> list[Problem]:
+    problems: list[Problem] = []
     if settings.network.name == "lbag-plus" and settings.initial_weights is None:
         text = "lbag-plus begins with the weights of MIMO-UNet+; give its authors' file here, or train lbag"
         problems.append((("initial_weights",), text, None))
@@ -207,12 +262,24 @@ def _objective_problems(settings: TrainingSettings) -> list[Problem]:
     return problems
 
 
+_CHECKS: dict[Callable[[TrainingSettings], list[Problem]], tuple[str, ...]] = {
+    _schedule_problems: ("schedule", "steps"),
+    _batch_problems: ("accumulate", "data.batch", "data.stages"),
+    _critic_problems: ("accumulate", "objective.adversarial", "data.patch_px", "data.stages"),
+    _objective_problems: ("objective",),
+    _initial_problems: ("network.name", "initial_weights", "initial_weights_except"),
+}
+"""What finds contradictions, and the settings it reads."""
+
+
 FREE_ON_RESUME = (
     *("max_minutes", "log_every_steps", "checkpoint_every_steps", "nonfinite_limit", "wandb_project"),
     *("validation.every_steps", "validation.pictures", "initial_weights", "initial_weights_except"),
+    "objective.vgg_weights",
 )
 """Settings that do not change what a resumed run computes, and may differ when it is.
 
+VGG's file is the same wherever it lies.
 The other ones of validation decide which scenes are trained on, and what the best model so far was judged by.
 """
 

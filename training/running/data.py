@@ -68,7 +68,7 @@ def open_data(paths: Sequence[Path], settings: TrainingSettings, *, deferred: bo
     if "val" in splits:
         validation = _validation_patches(paths, settings, "val", None)
     else:
-        learnt, checked = hold_out(files, settings.validation.held_out)
+        learnt, checked = hold_out(files, settings.validation.held_out, _largest_patch_px(settings))
         if checked:
             validation = _validation_patches(paths, settings, "train", checked)
     return TrainingData(
@@ -82,24 +82,36 @@ Scenes = frozenset[tuple[int, str]]
 """Scenes as (number of the file, name)."""
 
 
-def hold_out(files: Sequence[PairsFile], share: float) -> tuple[Scenes, Scenes]:
+def hold_out(files: Sequence[PairsFile], share: float, least_px: int) -> tuple[Scenes, Scenes]:
     """The training scenes of `files` to learn from, and `share` of them, one at least, to be kept for validation.
 
-    Which are kept depends on their names alone, not on the run; a single scene is never kept.
+    Scenes of one name are one scene, whichever files they lie in. Which are kept depends on their names alone, not on
+    the run, among those with a pair into which patches of `least_px` fit; a single scene is never kept.
     """
-    scenes = [
+    scenes = frozenset(
         (number, scene.name)
         for number, file in enumerate(files)
         for scene in file.scenes
         if scene.split == "train" and scene.count
-    ]
-    count = 0 if share == 0 or len(scenes) < 2 else min(max(1, round(share * len(scenes))), len(scenes) - 1)
-    ordered = sorted(scenes, key=lambda scene: hashlib.sha256(f"{scene[0]}/{scene[1]}".encode()).digest())
-    kept = frozenset(ordered[:count])
-    if kept:
-        names = ", ".join(sorted(name for _, name in kept)[:_NAMED]) + (" ..." if len(kept) > _NAMED else "")
-        logger.warning("no val split: %d of %d training scenes are held out (%s)", count, len(scenes), names)
-    return frozenset(scenes) - kept, kept
+    )
+    # patches that fit nowhere are refused where they are drawn
+    names = _usable_names(files, scenes, least_px) or _usable_names(files, scenes, 0)
+    count = 0 if share == 0 or len(names) < 2 else min(max(1, round(share * len(names))), len(names) - 1)
+    # with the 0/ as ever for the first file: runs on one file go on with the scenes they began with
+    drawn = sorted(names, key=lambda name: hashlib.sha256(f"0/{name}".encode()).digest())[:count]
+    if drawn:
+        told = ", ".join(sorted(drawn)[:_NAMED]) + (" ..." if count > _NAMED else "")
+        logger.warning("no val split: %d of %d training scenes are held out (%s)", count, len(names), told)
+    kept = frozenset(scene for scene in scenes if scene[1] in drawn)
+    return scenes - kept, kept
+
+
+def _usable_names(files: Sequence[PairsFile], scenes: Scenes, least_px: int) -> set[str]:
+    return {name for number, name in scenes if len(files[number].usable(name, least_px)[0])}
+
+
+def _largest_patch_px(settings: TrainingSettings) -> int:
+    return max(settings.validation.patch_px, *(stage.patch_px for stage in settings.data.all_stages()))
 
 
 def _validation_patches(

@@ -1,7 +1,6 @@
 """One parameter update, and everything that changes with it: weights, their average, optimizers, loss scale, critic."""
 
 import logging
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -93,6 +92,7 @@ class Updater:
             group["lr"] = rate
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
+        statistics = [buffer.clone() for buffer in self.module.buffers()]
         parts = [dict(zip(batch, values, strict=True)) for values in zip(*self._parts(batch), strict=True)]
         values = []
         for part in parts[:-1]:
@@ -100,9 +100,12 @@ class Updater:
                 values.append(self._gradients(part, len(parts), rate, chosen))
         values.append(self._gradients(parts[-1], len(parts), rate, chosen))
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.optimizer.clip_norm or math.inf)
+        norm = self._clip()
         means = {name: torch.stack([part[name] for part in values]).mean() for name in values[0]}
         applied, overflow = self._apply(means["loss"], norm)
+        if not applied:  # running statistics have seen the batch
+            for buffer, before in zip(self.module.buffers(), statistics, strict=True):
+                buffer.copy_(before)
         return Outcome({**means, "gradient_norm": norm, "lr": torch.tensor(rate)}, applied, overflow)
 
     def state(self) -> dict[str, Any]:
@@ -135,6 +138,15 @@ class Updater:
             for name, parameter in self.module.named_parameters()
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all())
         ]
+
+    def _clip(self) -> torch.Tensor:
+        """Shorten the gradient to its limit and return how long it was; one that is not finite stays for the dump."""
+        weights = [weight for weight in self.module.parameters() if weight.grad is not None]
+        norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        limit = self.settings.optimizer.clip_norm
+        if limit is not None and bool(torch.isfinite(norm)):
+            nn.utils.clip_grads_with_norm_(weights, limit, norm)
+        return norm
 
     def _parts(self, batch: Batch) -> list[tuple[torch.Tensor, ...]]:
         return [torch.chunk(values, self.settings.accumulate) for values in batch.values()]

@@ -13,6 +13,8 @@ from localblur.training.running.data import Patches
 from localblur.training.runtime import Runtime, TrainingPrecision
 
 _BATCH = 8
+_MOST_DB = 100.0
+"""Of a patch restored to the last bit; one wrong value in a patch of 128 px gives 95 dB."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ def validate(
     Returns:
         Figures: `psnr_blurred`, `psnr_restored`, `weighted_psnr_blurred`, `weighted_psnr_restored`, and
         `weighted_count`: on how many patches, those with a blurred pixel, the weighted ones stand. NaN when that is
-        none. `outside_change`: mean absolute change where the mask says sharp, in levels of 255. Values that a network
-        returns and that are not numbers count as black.
+        none. A patch that is perfect before counts in neither. `outside_change`: mean absolute change where the mask
+        says sharp, in levels of 255. Values that a network returns and that are not numbers count as black.
         And the first `settings.pictures` patches as strips (3, H, 4 W): blurred, restored, gate, sharp.
     """
     numbers = list(range(runtime.rank, settings.samples, runtime.ranks))
@@ -73,6 +75,12 @@ def _figures(batch: dict[str, torch.Tensor], restored: torch.Tensor) -> list[dic
         rounded = metrics.round_to_8_bit(image)
         columns[f"psnr_{name}"] = metrics.psnr(rounded, sharp, data_range=1.0)
         columns[f"weighted_psnr_{name}"] = metrics.weighted_psnr(rounded, sharp, batch["mask"], data_range=1.0)
+    for name in ("psnr", "weighted_psnr"):
+        # clipped to white, a patch may equal its sharp one; infinite, it would be all that a mean says
+        compared = columns[f"{name}_blurred"].isfinite()
+        for kind in ("blurred", "restored"):
+            values = columns[f"{name}_{kind}"].clamp(max=_MOST_DB)
+            columns[f"{name}_{kind}"] = torch.where(compared, values, torch.nan)
     change = 255 * losses.outside_residual(restored, batch["blurred"], batch["mask"])
     columns["outside_change"] = torch.where(batch["has_mask"], change, torch.nan)
     return [{name: float(values[index]) for name, values in columns.items()} for index in range(len(sharp))]

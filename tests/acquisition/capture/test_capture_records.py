@@ -34,6 +34,18 @@ def test_a_simulated_scene_is_recorded_as_rendered_with_its_truth(folder, way):
     assert (cameras["B"].black_level, cameras["B"].white_level) == (64, 4095)
 
 
+@pytest.mark.parametrize(("way", "start_delay_ms"), [("--simulate", 0.05), ("--simulate", -0.05), ("--emulate", 0.05)])
+def test_a_start_delay_is_recorded_and_taken_for_kept_where_the_host_triggers_a_rendered_scene(
+    folder, way, start_delay_ms
+):
+    captured("--pair", way, "s", "--count", 1, "--size", SIZE, "--start-delay", start_delay_ms, "-o", folder)
+    recording = Recording.open(folder)
+    sync = recording.manifest.settings["sync"]
+    assert (sync["mode"], sync["alignment"], sync["start_delay_ms"]) == ("software", "centre", start_delay_ms)
+    shot = rendered_again(recording, "s", 0)
+    np.testing.assert_array_equal(recording.frames("scenes/s", 0)[1], shot.raw_S)
+
+
 def test_the_emulator_delivers_what_the_simulation_does(tmp_path):
     options = ("--count", 3, "--size", SIZE, "--bit-depth", 8, "--preset", "gain")
     recordings = []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from localblur.datasets.images import to_tensor, to_unit
+from localblur.datasets.images import to_coded, to_tensor, to_unit
 from localblur.datasets.loading.augmentation import Augmentation
 from localblur.datasets.loading.reduction import draw_reduction, reduced_mask, reduced_picture
 from localblur.datasets.pair import MASK_THRESHOLD
@@ -22,8 +22,14 @@ def path(tmp_path, make_pair, make_file):
 def test_a_picture_is_reduced_to_means_of_blocks():
     patch = np.random.default_rng(0).integers(0, 65536, (12, 18, 3), dtype=np.uint16)
     means = patch.reshape(4, 3, 6, 3, 3).mean((1, 3))
-    assert np.abs(reduced_picture(patch, 3) - means).max() <= 0.5
-    assert reduced_picture(patch, 1) is patch
+    assert np.abs(reduced_picture(patch, 3, "srgb") - means).max() <= 0.5
+    assert reduced_picture(patch, 1, "linear") is patch
+
+
+def test_linear_light_is_reduced_as_deblur_would_the_coded_picture():
+    light = np.random.default_rng(0).integers(0, 65536, (12, 18, 3), dtype=np.uint16)
+    means = to_coded(light, "linear").reshape(4, 3, 6, 3, 3).mean((1, 3))
+    np.testing.assert_allclose(to_coded(reduced_picture(light, 3, "linear"), "linear"), means, atol=1e-4)
 
 
 def test_a_block_is_blurred_where_any_of_its_pixels_is():
@@ -70,7 +76,7 @@ def shows(pair, patch, times):
         for x in range(100 - side + 1):
             window = np.s_[y : y + side, x : x + side]
             if all(
-                torch.equal(to_tensor(to_unit(reduced_picture(picture[window], times))), patch[name])
+                torch.equal(to_tensor(to_unit(reduced_picture(picture[window], times, "srgb"))), patch[name])
                 for name, picture in (("blurred", pair.blurred), ("sharp", pair.sharp))
             ):
                 mask = reduced_mask(pair.mask[window], times) >= MASK_THRESHOLD

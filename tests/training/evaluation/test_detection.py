@@ -92,6 +92,19 @@ def test_end_to_end_outputs_hold_corners():
     assert scores[0] == np.float32(0.8)
 
 
+def test_six_columns_are_not_guessed_at():
+    rows = np.zeros((1, 300, 6), np.float32)
+    with pytest.raises(LocalblurError, match=r"--detector-layout end-to-end.*or v5"):
+        read_output(rows, "auto", "x.onnx")
+    assert read_output(rows, "v5", "x.onnx")[0].shape == read_output(rows, "end-to-end", "x.onnx")[0].shape == (300, 4)
+
+
+@pytest.mark.parametrize(("layout", "row"), [("v5", (100, 200, 300, 400, 0.9, 3)), ("end-to-end", (9, 9, 4, 4, -1, 0))])
+def test_scores_that_are_no_chances_are_refused(layout, row):
+    with pytest.raises(LocalblurError, match=r"scores .*--detector-layout"):
+        read_output(np.array([[row]], np.float32), layout, "x.onnx")
+
+
 def test_the_people_detector_says_the_same_twice_and_refuses_small_pictures():
     detector, image = PeopleDetector(), astronaut()[200:, 200:]
     first, second = detector.detect(image), detector.detect(image)

@@ -9,7 +9,8 @@ import pytest
 import tifffile
 
 from localblur.common.errors import LocalblurError
-from localblur.training.inference.picture_files import read_picture, write_picture
+from localblur.datasets.images import read_image
+from localblur.training.inference.picture_files import read_picture, upright, write_picture
 
 EXIF = (
     b"II*\0\x08\0\0\0\x02\0"
@@ -120,3 +121,28 @@ def test_formats_that_cannot_hold_a_picture_are_refused(tmp_path, rng):
     with pytest.raises(LocalblurError, match="use one of"):
         write_picture(tmp_path / "b.gif", read_picture(tmp_path / "alpha.png"))
     assert {path.name for path in tmp_path.iterdir()} == {"deep.png", "alpha.png"}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_upright_as_opencv_does(tmp_path, rng, orientation, order):
+    exif = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IHHHIHHI", 8, 1, 274, 3, 1, orientation, 0, 0)
+    save(tmp_path / "a.jpg", rng.integers(0, 255, (24, 40, 3), dtype=np.uint8), (cv2.IMAGE_METADATA_EXIF, exif))
+    picture = read_picture(tmp_path / "a.jpg")
+    assert picture.orientation == orientation
+    np.testing.assert_array_equal(upright(picture.pixels, picture.orientation), read_image(tmp_path / "a.jpg"))
+    assert upright(picture.pixels[..., 0], picture.orientation).shape == read_image(tmp_path / "a.jpg").shape[:2]
+
+
+@pytest.mark.parametrize("block", [b"", b"II*\0", EXIF[:12], EXIF.replace(b"\6", b"\x09"), b"nonsense" * 4])
+def test_an_orientation_that_cannot_be_read_is_upright(tmp_path, rng, block):
+    save(tmp_path / "a.png", rng.integers(0, 255, (24, 40, 3), dtype=np.uint8))
+    assert read_picture(tmp_path / "a.png").orientation == 1
+    save(tmp_path / "b.webp", rng.integers(0, 255, (24, 40, 3), dtype=np.uint8), (cv2.IMAGE_METADATA_EXIF, block))
+    assert read_picture(tmp_path / "b.webp").orientation == 1
+
+
+def test_the_orientation_of_a_tiff_is_read(tmp_path, rng):
+    image = rng.integers(0, 255, (12, 20, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb", extratags=[(274, 3, 1, 8, True)])
+    assert read_picture(tmp_path / "a.tif").orientation == 8

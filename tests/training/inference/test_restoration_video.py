@@ -1,5 +1,10 @@
 """Videos: every frame is restored at its time, sound stays, damage is one line."""
 
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -98,3 +103,56 @@ def test_colours_do_not_drift(tmp_path, rng):
         with av.open(str(path)) as container:
             planes.append(next(container.decode(video=0)).to_ndarray(format="yuv420p").astype(int))
     assert abs((planes[1] - planes[0])[:48].mean()) < 0.3
+
+
+def make_noise(path: Path, rng: np.random.Generator) -> Path:
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for _ in range(12):
+            noise = rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        output.mux(stream.encode())
+    return path
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file may become larger than `size` bytes."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+def test_a_limit_of_the_file_size_names_the_output(tmp_path, rng):
+    source = make_noise(tmp_path / "a.mp4", rng)
+    target = tmp_path / "b.mp4"
+    with pytest.raises(OSError, match="File too large") as caught, largest_file(20_000):
+        restore_video(source, target, lambda frame: frame, lambda: None)
+    assert caught.value.errno == errno.EFBIG
+    assert caught.value.filename == str(target)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_what_fails_behind_the_decoder_is_not_called_damage_of_the_video(tmp_path):
+    source = make_video(tmp_path / "a.mp4")
+
+    def full(_: np.ndarray) -> np.ndarray:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        restore_video(source, tmp_path / "b.mp4", full, lambda: None)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_frames_that_cannot_be_encoded_are_one_line(tmp_path):
+    source = make_video(tmp_path / "a.mp4")
+    with pytest.raises(LocalblurError, match=r"cannot write .*b\.mp4"):
+        restore_video(source, tmp_path / "b.mp4", lambda frame: np.tile(frame, (1, 400, 1)), lambda: None)
+    assert list(tmp_path.iterdir()) == [source]

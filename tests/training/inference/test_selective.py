@@ -91,3 +91,27 @@ def test_a_network_without_gates_is_refused_with_the_remedy(picture):
             restore_blurred(engine, np.ascontiguousarray(pixels))
     with pytest.raises(LocalblurError, match="no gate"):
         coarse_gate(engine, picture, 4)
+
+
+class Mean(RedIsBlurred):
+    """Its red is the mean of the window it gets, so that windows which see different things differ everywhere."""
+
+    def forward(self, image):
+        restored = super().forward(image)
+        restored.images[-1][:, :1] = image[:, :1].mean()
+        return restored
+
+
+def test_windows_that_meet_fade_into_each_other():
+    """An L needs two windows or more."""
+    picture = np.zeros((1300, 1300, 3), np.uint8)
+    picture[40:1260, 40:240, 0] = 200
+    picture[1060:1260, 40:1260, 0] = 255
+    found = restore_blurred(TorchEngine(Mean()), picture, SkipSettings(threshold=0.3, seed_threshold=0.5))
+    assert found.share < 0.6
+    column = found.pixels[80:1220, 140, 0].astype(int)
+    steps = np.abs(np.diff(column))
+    apart = column.max() - column.min()
+    assert apart > 20  # the windows' own means
+    assert steps.max() <= apart / 8
+    assert (steps > 0).sum() < 24  # and only where they meet

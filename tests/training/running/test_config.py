@@ -4,9 +4,10 @@ import pytest
 
 from localblur.common.errors import LocalblurError
 from localblur.common.settings import load_settings
+from localblur.training.networks.lbag import LBAGOptions
 from localblur.training.networks.table import NETWORKS
 from localblur.training.recipes import recipe_names
-from localblur.training.running.config import TrainingSettings, differences, read_recipe
+from localblur.training.running.config import NetworkSettings, TrainingSettings, differences, read_recipe
 from localblur.training.running.optimization import learning_rate
 
 NEEDED = {
@@ -62,6 +63,30 @@ def test_contradictions_come_at_once_with_their_names():
         assert name in str(caught.value)
 
 
+def test_contradictions_are_named_beside_wrong_values():
+    overrides = ("optimizer.lr=-1", "data.patch_px=50", "accumulate=5", "channels_last=maybe", "network.name=lbga")
+    with pytest.raises(LocalblurError) as caught:
+        resolve("lbag", *overrides, "objective.perceptual_weight=1")
+    for name in ("optimizer.lr:", "data.patch_px:", "accumulate:", "network.name:", "objective.vgg_weights:"):
+        assert str(caught.value).count(name) == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("steps=-1", "schedule.kind=cosine", "schedule.warmup_steps=2000000"),
+        ("data.batch=0", "accumulate=5"),
+        ("initial_weights=3", "initial_weights_except=[heads.*]"),
+        ("objective.adversarial.critic=patches", "data.patch_px=64"),
+        ("data.stages=[{duration: 1, patch_px: 50, batch: 12}]", "accumulate=5"),
+    ],
+)
+def test_nothing_is_said_to_contradict_a_value_that_is_wrong_itself(overrides):
+    with pytest.raises(LocalblurError) as caught:
+        resolve("lbag", *overrides)
+    assert str(caught.value).count("(got ") == 1
+
+
 @pytest.mark.parametrize("recipe", NEEDED)
 def test_recipes_that_need_a_file_say_so(recipe):
     with pytest.raises(LocalblurError, match=NEEDED[recipe][0].split("=")[0]):
@@ -93,7 +118,7 @@ def test_the_published_recipe():
     assert objective.shift_invariant
     assert objective.gate_target == "nearest"
     assert settings.data.augment.turn == "mirror"
-    assert not settings.network.options
+    assert settings.network.options == LBAGOptions().model_dump(mode="json")
     rates = {0: 1e-4, 99_999: 1e-4, 100_000: 5e-5, 250_000: 2.5e-5, 600_000: 1.5625e-6, 999_999: 1.5625e-6}
     for step, rate in rates.items():
         assert learning_rate(settings, step) == pytest.approx(rate)
@@ -143,7 +168,21 @@ def test_differences_name_what_a_resumed_run_would_compute_differently():
     assert held_out == "validation.held_out was 0.05, now 0.5"
     changed = differences(saved, resolve("lbag-small", "optimizer.lr=0.5", "network.options.width=8"))
     assert len(changed) == 2
-    assert "network.options.width was None, now 8" in changed
+    assert "network.options.width was 32, now 8" in changed
+
+
+def test_network_options_are_stored_in_full_and_those_left_out_before_are_the_defaults():
+    saved = resolve("nafnet-w32", "network.options.width=8").model_dump(mode="json")
+    assert saved["network"]["options"]["train_patch_px"] == 256
+    assert NetworkSettings(name="nafnet-w32").options["width"] == TrainingSettings().network.options["width"] == 32
+    asked = resolve("nafnet-w32", "network.options.width=8")
+    saved["network"]["options"] = {"width": 8}
+    assert differences(TrainingSettings.model_validate(saved), asked) == []
+
+
+def test_a_resumed_run_may_find_vgg_elsewhere():
+    saved, asked = (resolve("deblurgan", f"objective.vgg_weights={folder}/vgg19.pth") for folder in ("here", "there"))
+    assert differences(saved, asked) == []
 
 
 def test_weights_to_leave_out_need_weights_to_leave_them_out_of():

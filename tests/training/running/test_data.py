@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
+from localblur.common.errors import LocalblurError
 from localblur.datasets.loading.patch_batches import CODED_ATOL, on_device
-from localblur.datasets.pair import Pair, PairInfo
+from localblur.datasets.pair import Pair, PairInfo, Verdict
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 from localblur.training.running.config import DataSettings, TrainingSettings, ValidationSettings
 from localblur.training.running.data import hold_out, open_data
@@ -48,8 +49,8 @@ def test_without_a_val_split_training_scenes_are_held_out(path):
 def test_nothing_is_held_out_when_that_is_asked_for_or_one_scene_is_all(path, tmp_path):
     assert open_data([path], settings(0.0)).validation is None
     with PairsFile(path) as pairs:
-        assert [len(part) for part in hold_out([pairs], 0.01)] == [9, 1]
-        assert [len(part) for part in hold_out([pairs], 0.999)] == [1, 9]
+        assert [len(part) for part in hold_out([pairs], 0.01, 44)] == [9, 1]
+        assert [len(part) for part in hold_out([pairs], 0.999, 44)] == [1, 9]
         one = [scene for scene in pairs.scenes if scene.name in ("s1", "t")]
     header = StoreHeader(encoding="srgb", bit_depth=8, creator="test", source="test", settings={})
     with PairsWriter(tmp_path / "b.h5", header) as writer:
@@ -57,14 +58,53 @@ def test_nothing_is_held_out_when_that_is_asked_for_or_one_scene_is_all(path, tm
             with PairsFile(path) as pairs:
                 writer.add(pairs.read(scene.name, 0), scene.split)
     with PairsFile(writer.path) as pairs:
-        learnt, kept = hold_out([pairs], 0.5)
+        learnt, kept = hold_out([pairs], 0.5, 44)
     assert (len(learnt), len(kept)) == (1, 0)
 
 
 def test_which_scenes_are_held_out_depends_on_names_alone(path):
     with PairsFile(path) as first, PairsFile(path) as second:
-        assert hold_out([first], 0.4) == hold_out([second], 0.4)
-        assert hold_out([first], 0.2)[1] < hold_out([first], 0.4)[1]
+        assert hold_out([first], 0.4, 44) == hold_out([second], 0.4, 44)
+        assert hold_out([first], 0.2, 44)[1] < hold_out([first], 0.4, 44)[1]
+
+
+def write_levels(path, scenes, verdict=Verdict.ACCEPT, valid_box=None):
+    header = StoreHeader(encoding="srgb", bit_depth=8, creator="test", source="test", settings={})
+    with PairsWriter(path, header) as writer:
+        for scene in scenes:
+            picture = np.full((SIDE, SIDE, 3), 10 * int(scene[1:]), np.uint8)
+            info = PairInfo(name="0", verdict=verdict, valid_box=valid_box)
+            writer.add(Pair(scene=scene, info=info, blurred=picture, sharp=picture, mask=None), "train")
+    return path
+
+
+def test_a_scene_of_several_files_is_held_out_of_all_of_them(path, tmp_path):
+    other = write_levels(tmp_path / "b.h5", [f"s{level}" for level in range(3, 13)])
+    with PairsFile(path) as first, PairsFile(other) as second:
+        (learnt, kept), (_, turned) = hold_out([first, second], 0.5, 44), hold_out([second, first], 0.5, 44)
+        alone = hold_out([first], 0.999, 44)[0]
+    assert len({name for _, name in kept}) == 6
+    assert not {name for _, name in kept} & {name for _, name in learnt}
+    assert len(learnt | kept) == 20
+    assert turned == {(1 - number, name) for number, name in kept}
+    assert not {name for _, name in alone} & {name for _, name in kept}
+
+
+@pytest.mark.parametrize("left_out", [{"verdict": Verdict.REJECT}, {"valid_box": (0, 0, SIDE, 20)}])
+def test_scenes_without_a_usable_pair_are_not_held_out(path, tmp_path, left_out):
+    with PairsFile(path) as pairs:
+        ((_, first),) = hold_out([pairs], 0.1, 44)[1]
+    names = [f"s{level}" for level in range(20, 25)]
+    files = [write_levels(tmp_path / "a1.h5", [first], **left_out), write_levels(tmp_path / "a2.h5", names)]
+    chosen = open_data(files, settings(0.1))
+    assert len(levels(chosen.validation, 5)) == 1
+    assert len(levels(chosen.training, 8)) == 4
+
+
+def test_patches_to_validate_on_that_fit_into_no_picture_are_refused(path):
+    chosen = TrainingSettings(data=DataSettings(patch_px=44), validation=ValidationSettings(patch_px=64))
+    with pytest.raises(LocalblurError, match="48x48"):
+        open_data([path], chosen)
 
 
 @pytest.fixture

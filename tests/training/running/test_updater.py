@@ -22,3 +22,32 @@ def test_long_gradients_are_shortened_to_the_limit_and_told_as_they_were(accumul
             lengths.append(float(torch.cat(gradients).norm()))
     assert told[0] == told[1] == pytest.approx(lengths[0], rel=1e-4)
     assert lengths[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_step_that_is_skipped_leaves_running_statistics_alone():
+    batch = default_collate([Stripes()[number] for number in range(2)])
+    broken = batch | {"blurred": batch["blurred"].clone()}
+    broken["blurred"][0, 0, 0, 0] = torch.inf
+    chosen = tiny_settings(
+        network={"name": "unet-autoencoder", "options": {"width": 16}}, objective={"scales": "finest"}
+    )
+    with Runtime("cpu").isolated_random():
+        updater = Updater(chosen, Runtime("cpu"), fresh=True)
+        updater.update(batch, 0)
+        before = [values.clone() for values in updater.module.buffers()]
+        assert not updater.update(broken, 1).applied
+        assert before
+        assert all(torch.equal(*both) for both in zip(before, updater.module.buffers(), strict=True))
+        assert updater.update(batch, 1).applied
+        assert not all(torch.equal(*both) for both in zip(before, updater.module.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("limit", [None, 1.0])
+def test_gradients_that_are_not_finite_are_named_and_no_others(limit):
+    batch = default_collate([Stripes()[number] for number in range(2)])
+    with Runtime("cpu").isolated_random():
+        updater = Updater(tiny_settings(optimizer={"clip_norm": limit}), Runtime("cpu"), fresh=True)
+        name, weight = list(updater.module.named_parameters())[3]
+        weight.register_hook(lambda gradient: torch.full_like(gradient, torch.nan))
+        assert not updater.update(batch, 0).applied
+        assert updater.unusual_gradients() == [name]

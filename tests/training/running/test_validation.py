@@ -73,12 +73,38 @@ def test_a_patch_on_which_the_network_fails_counts(runtime):
 def test_without_masks_the_whole_picture_decides(runtime):
     class Plain(Gray):
         def __getitem__(self, number):
-            return super().__getitem__(1)
+            patch = super().__getitem__(1)
+            return patch | {"blurred": patch["sharp"] - 0.1}
 
     figures, _ = validate(Brighter(), Plain(), settings(samples=2), runtime, "fp32")
     assert figures["weighted_count"] == 0
+    assert math.isfinite(figures["psnr_restored"])
     assert math.isnan(figures["outside_change"])
     assert score(figures) == figures["psnr_restored"]
+
+
+def test_a_patch_that_is_perfect_before_does_not_decide_what_is_best(runtime):
+    class Clipped(Gray):
+        """Patch 0 is white, blurred or not."""
+
+        def __getitem__(self, number):
+            patch = super().__getitem__(number)
+            white = torch.ones_like(patch["sharp"])
+            return patch if number else patch | {"blurred": white, "sharp": white}
+
+    kept, _ = validate(Brighter(), Clipped(), settings(), runtime, "fp32")
+    whole, _ = validate(Brighter(), Gray(), settings(), runtime, "fp32")
+    assert kept["weighted_count"] == 8
+    assert score(kept) == pytest.approx(score(whole))
+
+
+def test_a_patch_restored_to_the_last_bit_counts_as_100_db(runtime):
+    class Oracle(nn.Module):
+        def forward(self, image):
+            return Restored([torch.full_like(image, 0.5)], [])
+
+    figures, _ = validate(Oracle(), Gray(), settings(samples=1), runtime, "fp32")
+    assert figures["weighted_psnr_restored"] == 100
 
 
 def test_the_module_is_left_in_its_mode(runtime):

@@ -1,0 +1,39 @@
+"""How the C library treats freed memory. Large arrays that come and go are otherwise paid for again and again.
+
+glibc hands blocks of more than 32 MiB back to the system at once, and for the next array takes fresh pages, which the
+system has to fill with zeros. A network on a processor does that after every layer.
+"""
+
+import ctypes
+import functools
+import platform
+import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_LARGEST = 2**31 - 1
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let this process use freed memory again instead of handing it back; returns whether that is possible (glibc)."""
+    library = _glibc()
+    if library is None:
+        return False
+    # no blocks of their own from the system, and none handed back at the end of the heap
+    return bool(library.mallopt(_M_MMAP_MAX, 0) and library.mallopt(_M_TRIM_THRESHOLD, _LARGEST))
+
+
+def hand_back_freed_memory() -> None:
+    """Give the system all pages that nothing lies in, so that what a process seems to hold is what it holds."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return None
+    library = ctypes.CDLL(None)
+    library.malloc_trim.argtypes = [ctypes.c_size_t]
+    return library
