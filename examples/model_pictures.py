@@ -20,7 +20,7 @@ from localblur.training.inference.deblur_run import Ready, make_engine
 from localblur.training.inference.selective import restore_blurred
 
 Bytes = npt.NDArray[np.uint8]
-PART_PX, RANKS, GAP_PX = 320, (0.1, 0.35, 0.6, 0.85), 4
+PART_PX, RANKS, GAP_PX = 320, (0.1, 0.5, 0.85), 4
 
 
 @click.command()
