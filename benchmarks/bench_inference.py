@@ -17,6 +17,7 @@ from localblur.common.errors import LocalblurError
 from localblur.datasets.images import from_unit, read_image, read_plane, srgb_encode, to_tensor, to_unit, write_image
 from localblur.datasets.scenes.photographs import bundled_photographs
 from localblur.training.checkpoint import load_model
+from localblur.training.inference import engine as engine_module
 from localblur.training.inference.engine import Precision, TorchEngine, prepare
 from localblur.training.inference.model_skipping import stored_skipping
 from localblur.training.inference.quantization import calibration_pictures, quantize
@@ -30,7 +31,7 @@ from localblur.training.networks.table import NETWORKS
 from localblur.training.runtime import fastest_precision
 
 CPU = torch.device("cpu")
-TILE_PX = 512
+TILE_PX = 1024
 FULL_SIZE = (2152, 1436)
 SCENE_SEED = 4
 """Its motion covers an eighth of the picture."""
@@ -56,8 +57,19 @@ def plain(name: str, height: int, width: int) -> Callable[[], Any]:
 
 def ours(name: str, height: int, width: int, precision: Precision, tile: int = 0) -> Callable[[], Any]:
     """channels_last, in the number format asked for; in windows of `tile` pixels unless it is 0."""
-    engine, image = made(random_network(name), precision), photograph(height, width)
-    multiple = engine.size_multiple
+    return in_windows(made(random_network(name), precision), photograph(height, width), tile)
+
+
+def large(precision: Precision, tile: int = 0, kept: bool = True) -> Callable[[], Any]:
+    """A large photograph through the model in the box: as `deblur` does, or with freed memory handed back."""
+    if not kept:
+        engine_module.keep_freed_memory = lambda: False  # type: ignore[assignment]
+    return in_windows(made(trained() or random_network("lbag-small"), precision), photograph(*FULL_SIZE[::-1]), tile)
+
+
+def in_windows(engine: TorchEngine, image: torch.Tensor, tile: int) -> Callable[[], Any]:
+    """In windows of `tile` pixels unless it is 0."""
+    (height, width), multiple = image.shape[-2:], engine.size_multiple
     padded = pad_to_multiple(image, multiple)
     tiling = Tiling(tile=tile or max(padded.shape), margin=engine.margin_px, blend=BLEND_PX, multiple=multiple)
     return lambda: apply_tiled(engine.run, padded, tiling)[:, :3, :height, :width].clamp(0, 1).numpy() * 255
@@ -133,14 +145,7 @@ def run(rounds: int) -> Section:
         for found in fast:
             note = f"PSNR between: {psnr(found.result, slow.result):.1f} dB"
             rows.append(Row(what=f"{name}, {width}x{height}", ours=found, other=slow, note=note))
-    tiled, whole = side_by_side(
-        Variant(name=f"windows of {TILE_PX} px", prepare=ours, arguments=("lbag-small", 1080, 1920, "fp32", TILE_PX)),
-        Variant(name="whole image", prepare=ours, arguments=("lbag-small", 1080, 1920, "fp32")),
-        rounds=rounds,
-    )
-    largest = float(np.abs(tiled.result - whole.result).max())
-    note = f"largest difference: {largest:.2f} of 255"
-    rows.append(Row(what="lbag-small, 1920x1080, fp32", ours=tiled, other=whole, note=note))
+    rows += large_rows(rounds, auto)
     rows += skipping_rows(rounds, auto)
     return Section(
         title="Inference",
@@ -148,6 +153,20 @@ def run(rounds: int) -> Section:
         " a picture of the simulated rig. int8 computes the residual blocks in bytes.",
         rows=rows,
     )
+
+
+def large_rows(rounds: int, precision: Precision) -> list[Row]:
+    """A large picture at once: against freed memory handed back after every layer, and against windows."""
+    whole, handed_back, tiled = side_by_side(
+        Variant(name="at once, freed memory kept", prepare=large, arguments=(precision,)),
+        Variant(name="freed memory handed back", prepare=large, arguments=(precision, 0, False)),
+        Variant(name=f"windows of {TILE_PX} px", prepare=large, arguments=(precision, TILE_PX)),
+        rounds=rounds,
+    )
+    largest = float(np.abs(tiled.result - whole.result).max())
+    notes = {handed_back.name: "", tiled.name: f"{precision}; largest difference: {largest:.2f} of 255"}
+    what = f"model in the box, {FULL_SIZE[0]}x{FULL_SIZE[1]}"
+    return [Row(what=what, ours=whole, other=other, note=notes[other.name]) for other in (handed_back, tiled)]
 
 
 def skipping_rows(rounds: int, precision: Precision) -> list[Row]:

@@ -23,11 +23,19 @@ def keep_freed_memory() -> bool:
     return bool(library.mallopt(_M_MMAP_MAX, 0) and library.mallopt(_M_TRIM_THRESHOLD, _LARGEST))
 
 
-def hand_back_freed_memory() -> None:
-    """Give the system all pages that nothing lies in, so that what a process seems to hold is what it holds."""
+def freed_bytes() -> int:
+    """Memory that this process seems to hold but has freed: it will be used again. 0 where that is not known."""
     library = _glibc()
-    if library is not None:
-        library.malloc_trim(0)
+    return int(library.mallinfo2().fordblks) if library is not None and hasattr(library, "mallinfo2") else 0
+
+
+class _Statistics(ctypes.Structure):
+    """glibc's `struct mallinfo2`."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    )
 
 
 @functools.cache
@@ -35,5 +43,6 @@ def _glibc() -> ctypes.CDLL | None:
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return None
     library = ctypes.CDLL(None)
-    library.malloc_trim.argtypes = [ctypes.c_size_t]
+    if hasattr(library, "mallinfo2"):  # from glibc 2.33 on
+        library.mallinfo2.restype = _Statistics
     return library

@@ -9,7 +9,7 @@ import psutil
 import torch
 from torch import nn
 
-from localblur.common.allocator import hand_back_freed_memory, keep_freed_memory
+from localblur.common.allocator import freed_bytes, keep_freed_memory
 from localblur.common.errors import LocalblurError
 from localblur.training.networks.base import RestorationNetwork
 from localblur.training.runtime import fastest_precision
@@ -205,14 +205,12 @@ def available_bytes(device: torch.device) -> int:
     """Memory that is free for windows on `device`, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    hand_back_freed_memory()
-    return int(psutil.virtual_memory().available)
+    return int(psutil.virtual_memory().available) + freed_bytes()
 
 
 def resident_bytes() -> int:
     """Memory this process holds at the moment, without what it has freed."""
-    hand_back_freed_memory()
-    return int(psutil.Process().memory_info().rss)
+    return max(0, int(psutil.Process().memory_info().rss) - freed_bytes())
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Images of any size go through a network and come back at their size, in windows or whole, without a seam."""
 
+from pathlib import Path
+
 import numpy as np
 import psutil
 import pytest
@@ -7,6 +9,7 @@ import torch
 from torch import nn
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.images import to_tensor, to_unit
 from localblur.training.inference.engine import SelfEnsemble, TorchEngine, available_bytes, number_type, prepare
 from localblur.training.inference.restore import (
     automatic_tile,
@@ -17,8 +20,11 @@ from localblur.training.inference.restore import (
     window_deviation,
 )
 from localblur.training.inference.tiling import Tiling
+from localblur.training.model_in_the_box import NAME
 from localblur.training.networks.base import RestorationNetwork, Restored
 from localblur.training.networks.table import NETWORKS
+from localblur.training.published_weights import open_model
+from localblur.training.simulated_scenes import scene_pairs, scene_settings
 
 CPU = torch.device("cpu")
 
@@ -136,18 +142,30 @@ def test_the_mode_of_the_network_is_restored_and_dropout_is_off(sharpener, rng):
     assert sharpener.training
 
 
-@pytest.mark.parametrize("name", ["lbag-small", "lbag"])
-def test_windows_equal_the_whole_image_within_one_level(rng, name):
+@pytest.mark.parametrize(("name", "tile"), [("lbag-small", 352), ("lbag", 204)])
+def test_windows_equal_the_whole_image_within_one_level(rng, name, tile):
     torch.manual_seed(0)
     module = prepare(NETWORKS[name]({"num_res": 4, "identity_start": False}), CPU)
-    image = picture(rng, 250, 331)
+    image = picture(rng, 250, tile + 127)
     whole = restore_with_gate(module, image, tile="none")
-    tiled = restore_with_gate(module, image, tile=204)
+    tiled = restore_with_gate(module, image, tile=tile)
     assert whole.gate is not None
     assert tiled.gate is not None
     assert float((whole.image - image).abs().max()) > 0.01
     assert float((tiled.image - whole.image).abs().max()) < 0.1 / 255
     assert float((tiled.gate - whole.gate).abs().max()) < 0.1 / 255
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_windows_of_the_model_in_the_box_equal_the_whole_image_within_one_level(seed):
+    """Training makes a network look farther than it does with random weights."""
+    module, _ = open_model(Path(NAME))
+    scene = scene_settings("train", seed).model_copy(update={"coverage": 0.3})
+    (pair,) = scene_pairs(scene, "s", 1, 480, 640)
+    image = to_tensor(to_unit(pair.blurred))[None]
+    whole, tiled = (restore_with_gate(module, image, tile=tile).image for tile in ("none", 416))
+    assert float((whole - image).abs().max()) > 0.1
+    assert float((tiled - whole).abs().max()) < 1 / 255
 
 
 def test_bf16_is_close_to_fp32(rng):

@@ -11,7 +11,7 @@ from localblur.training.networks.table import NETWORKS, network_entry
 PARAMETERS = {
     "lbag": 16_109_670,
     "lbag-plus": 16_109_670,
-    "lbag-small": 1_374_352,
+    "lbag-small": 2_295_952,
     "mimo-unet": 6_807_171,
     "mimo-unet-plus": 16_107_651,
     "deepdeblur-k1": 3_903_299,
