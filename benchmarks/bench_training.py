@@ -11,7 +11,7 @@ from nine_fold_loss import nine_fold_objective
 from localblur.training.networks.base import Restored
 from localblur.training.networks.table import NETWORKS
 from localblur.training.objectives.objective import Target, objective
-from localblur.training.running.config import TrainingSettings, read_recipe
+from localblur.training.running.config import NetworkSettings, TrainingSettings, read_recipe
 from localblur.training.running.updater import Updater
 from localblur.training.runtime import Runtime, fastest_precision
 
@@ -135,8 +135,8 @@ def plain_step(name: str) -> Callable[[], Any]:
 
 
 def network(name: str) -> Any:
-    """Network settings."""
-    return PUBLISHED.network.model_copy(update={"name": name})
+    """Its settings, with its own options."""
+    return NetworkSettings(name=name)
 
 
 def run(rounds: int) -> Section:
