@@ -12,6 +12,8 @@ from typing import Any
 
 from localblur.common.errors import LocalblurError
 
+NO_SPACE = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""What the system says when no file can be written any more: the disk, or a quota of it, is used up."""
 _SYNC_REFUSED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP)
 _LONG_NAME_BYTES = 100
 """Longer names are not carried into the temporary one: file systems take 255 bytes, eCryptfs 143."""

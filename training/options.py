@@ -44,7 +44,7 @@ def inference_options(function: Decorated) -> Decorated:
         default="auto",
         show_default=True,
         metavar="PX|auto|none",
-        help="Work in windows of PX x PX pixels; auto does so when a picture is too large for the memory, and on a"
-        " processor where windows are faster.",
+        help="Work in windows of PX x PX pixels; auto does so with large pictures, and with less"
+        " than the memory they take.",
     )(function)
     return device_option(function)

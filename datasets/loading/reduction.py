@@ -27,7 +27,7 @@ def reduced_picture(patch: npt.NDArray[Any], times: int, encoding: str) -> npt.N
     """
     if times == 1:
         return patch
-    height, width = (length // times for length in patch.shape[:2])
+    height, width = (max(1, length // times) for length in patch.shape[:2])
     linear = check_encoding(encoding) == "linear"
     coded = to_coded(patch, encoding) if linear else patch
     result: npt.NDArray[Any] = cv2.resize(coded, (width, height), interpolation=cv2.INTER_AREA)

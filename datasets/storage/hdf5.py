@@ -11,10 +11,10 @@ from typing import Any
 import h5py
 
 from localblur.common.errors import LocalblurError
-from localblur.common.files import sync_folder
+from localblur.common.files import NO_SPACE, sync_folder
 from localblur.datasets.storage.names import PAIRS_SUFFIXES
 
-DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG)
+DISK_FULL = (*NO_SPACE, errno.EFBIG)
 
 REFUSALS = (*DISK_FULL, errno.EROFS, errno.EACCES)
 

@@ -63,16 +63,22 @@ def test_the_command_writes_the_scenes_it_is_asked_for(tmp_path):
     assert result.exit_code == 1
 
 
-def test_an_interrupted_call_is_continued_without_doing_anything_again(tmp_path, monkeypatch):
-    made = []
+def interrupt(monkeypatch, made, limit):
+    """Render scenes and note their seeds in `made`; when it holds exactly `limit`, Ctrl-C comes."""
 
     def some(scene, name, count, height, width):
-        if len(made) == 2:
+        if len(made) == limit:
             raise KeyboardInterrupt
         made.append(scene.seed)
         return scene_pairs(scene, name, count, HEIGHT, WIDTH)
 
     monkeypatch.setattr("localblur.training.simulate_scenes.scene_pairs", some)
+
+
+def test_an_interrupted_call_is_continued_without_doing_anything_again(tmp_path, monkeypatch):
+    made = []
+
+    interrupt(monkeypatch, made, 2)
     arguments = ["train", "-o", str(tmp_path / "scenes.h5"), "--scenes", "3", "--shots", "2", "--workers", "0"]
     assert CliRunner().invoke(main, arguments).exit_code == 130
     assert made == [0, 1]
@@ -106,13 +112,7 @@ def test_a_folder_may_be_called_like_a_split(tmp_path, monkeypatch, name):
 def test_a_relative_folder_is_continued_by_its_whole_path(tmp_path, monkeypatch):
     photos, made = write_photographs(tmp_path / "photos"), []
 
-    def some(scene, name, count, height, width):
-        if len(made) == 1:
-            raise KeyboardInterrupt
-        made.append(scene.seed)
-        return scene_pairs(scene, name, count, HEIGHT, WIDTH)
-
-    monkeypatch.setattr("localblur.training.simulate_scenes.scene_pairs", some)
+    interrupt(monkeypatch, made, 1)
     monkeypatch.chdir(tmp_path)
     arguments = ["train", "-o", str(tmp_path / "s.h5"), "--scenes", "2", "--shots", "1", "--workers", "0", "--photos"]
     assert CliRunner().invoke(main, [*arguments, "photos"]).exit_code == 130
@@ -125,13 +125,7 @@ def test_a_relative_folder_is_continued_by_its_whole_path(tmp_path, monkeypatch)
 def test_an_interrupted_call_does_not_go_on_with_other_photographs_of_the_same_names(tmp_path, monkeypatch):
     photos, made = write_photographs(tmp_path / "photos"), []
 
-    def some(scene, name, count, height, width):
-        if made:
-            raise KeyboardInterrupt
-        made.append(scene.seed)
-        return scene_pairs(scene, name, count, HEIGHT, WIDTH)
-
-    monkeypatch.setattr("localblur.training.simulate_scenes.scene_pairs", some)
+    interrupt(monkeypatch, made, 1)
     arguments = ["train", "-o", str(tmp_path / "s.h5"), "--scenes", "2", "--shots", "1", "--workers", "0"]
     arguments += ["--photos", str(photos)]
     assert CliRunner().invoke(main, arguments).exit_code == 130

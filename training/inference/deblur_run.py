@@ -1,6 +1,5 @@
 """Restoring one picture or video after the other: the work behind `deblur`."""
 
-import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from localblur.common.command import one_line
 from localblur.common.errors import LocalblurError
+from localblur.common.files import NO_SPACE
 from localblur.common.parallel import Progress
 from localblur.common.settings import validate
 from localblur.datasets.images import as_rgb, write_image
@@ -29,7 +29,6 @@ from localblur.training.model_in_the_box import model_in_the_box
 from localblur.training.published_weights import open_model
 from localblur.training.runtime import resolve_device
 
-_NO_SPACE = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 GAP_PX = 8
 """Width of the white line between the two halves of a comparison."""
 
@@ -181,7 +180,7 @@ def _stops_all(error: OSError, job: Job) -> bool:
     folders = {path.parent for path in job.outputs}
     made = {parent for folder in folders for parent in (folder, *folder.parents)}
     return (
-        error.errno in _NO_SPACE
+        error.errno in NO_SPACE
         or (error.filename is not None and Path(str(error.filename)) in made)
         or any(folder.is_dir() and not os.access(folder, os.W_OK) for folder in folders)
     )

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from localblur.common.errors import LocalblurError
+from localblur.datasets.loading.reduction import reduced_picture
 from localblur.training.inference.engine import Engine
 from localblur.training.inference.restore import Pixels, Tile, restore_pixels
 from localblur.training.inference.skipping import Box, Cells, SkipSettings, cover, grown, open_cells, weights
@@ -46,8 +47,7 @@ def coarse_gate(
     Raises:
         LocalblurError: if the network has no gate.
     """
-    height, width = (max(1, length // reduction) for length in pixels.shape[:2])
-    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    small = reduced_picture(pixels, reduction, "srgb")
     gate = restore_pixels(engine, small, tile=tile, memory_bytes=memory_bytes).gate
     if gate is None:
         raise LocalblurError(_NO_GATE)

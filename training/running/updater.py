@@ -141,11 +141,10 @@ class Updater:
 
     def _clip(self) -> torch.Tensor:
         """Shorten the gradient to its limit and return how long it was; one that is not finite stays for the dump."""
-        weights = [weight for weight in self.module.parameters() if weight.grad is not None]
-        norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        norm = nn.utils.get_total_norm([w.grad for w in self.module.parameters() if w.grad is not None])
         limit = self.settings.optimizer.clip_norm
         if limit is not None and bool(torch.isfinite(norm)):
-            nn.utils.clip_grads_with_norm_(weights, limit, norm)
+            nn.utils.clip_grads_with_norm_(self.module.parameters(), limit, norm)
         return norm
 
     def _parts(self, batch: Batch) -> list[tuple[torch.Tensor, ...]]:
