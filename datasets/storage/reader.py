@@ -46,8 +46,8 @@ class PairsFile:
             the journal is damaged or belongs to another file.
     """
 
-    def __init__(self, path: Path, *, edits: bool = True) -> None:
-        self.path = path
+    def __init__(self, path: Path | str, *, edits: bool = True) -> None:
+        self.path = path = Path(path)
         self._file: Any = None
         self._open: dict[tuple[str, str], Any] = {}
         self._process = -1
@@ -69,7 +69,7 @@ class PairsFile:
         self.overlay = self._read_edits() if edits else EditsOverlay(path)
 
     @classmethod
-    def open(cls, path: Path) -> "PairsFile":
+    def open(cls, path: Path | str) -> "PairsFile":
         """Open a pairs file; also a context manager."""
         return cls(path)
 

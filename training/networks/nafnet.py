@@ -47,28 +47,10 @@ class NAFNetW64Options(NAFNetOptions):
 def window_mean(features: torch.Tensor, side: int) -> torch.Tensor:
     """The mean of a `side` x `side` window around every pixel, (B, C, H, W) float32.
 
-    Windows stay inside the image: near its border a pixel takes the nearest window that fits. Running sums along each
-    axis in turn keep float32 exact enough; one running sum over both would not.
+    Windows stay inside the image: near its border a pixel takes the nearest window that fits, and along an axis shorter
+    than `side` all of it. Running sums along each axis in turn keep float32 exact enough; one running sum over both
+    would not. No decision depends on the size: an exported network would keep the example's.
     """
-    return _window_mean_along(_window_mean_along(features.float(), side, -1), side, -2)
-
-
-def _window_mean_along(features: torch.Tensor, side: int, axis: int) -> torch.Tensor:
-    length = features.shape[axis]
-    if side >= length:
-        return features.mean(dim=axis, keepdim=True).expand_as(features)
-    sums = features.cumsum(dim=axis)
-    first = sums.narrow(axis, side - 1, 1)
-    means = (
-        torch.cat([first, sums.narrow(axis, side, length - side) - sums.narrow(axis, 0, length - side)], axis) / side
-    )
-    # means[i] is that of the window from i on; (side - 1) positions are missing, the smaller half of them before
-    start = torch.arange(length, device=features.device) - (side - 1) // 2
-    return means.index_select(axis, start.clamp(0, length - side))
-
-
-def window_mean_of_any_size(features: torch.Tensor, side: int) -> torch.Tensor:
-    """`window_mean` without a decision that depends on the size: an exported network would keep the example's."""
     for axis in (-1, -2):
         length = features.shape[axis]
         sums = F.pad(features.float().cumsum(dim=axis), (1, 0) if axis == -1 else (0, 0, 1, 0))
@@ -94,9 +76,7 @@ class ChannelMean(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         if self.training or self.window_px == 0:
             return features.mean(dim=(-2, -1), keepdim=True)
-        if torch.compiler.is_exporting():
-            return window_mean_of_any_size(features, self.window_px).to(features.dtype)
-        if self.window_px >= max(features.shape[-2:]):
+        if not torch.compiler.is_exporting() and self.window_px >= max(features.shape[-2:]):
             return features.mean(dim=(-2, -1), keepdim=True)
         return window_mean(features, self.window_px).to(features.dtype)
 

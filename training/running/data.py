@@ -57,10 +57,10 @@ def open_data(paths: Sequence[Path], settings: TrainingSettings, *, deferred: bo
         LocalblurError: if a file cannot be used, or no pair is left to train on.
     """
     files = [PairsFile.open(path) for path in paths]
-    splits = {scene.split for file in files for scene in file.scenes if scene.count}
+    splits = {scene.split for file in files for scene in file.scenes if len(file.usable(scene.name, 0)[0])}
     if "train" not in splits:
         raise LocalblurError(
-            f"{', '.join(map(str, paths))}: no pair in the train split (splits there:"
+            f"{', '.join(map(str, paths))}: no usable pair in the train split (splits there:"
             f" {', '.join(sorted(splits)) or 'none'}); make the file with another --split"
         )
     learnt: Scenes | None = None

@@ -45,6 +45,12 @@ def test_missing_files_folders_and_foreign_files_are_named(tmp_path):
     assert "not a localblur pairs file; make one with" in complaint_about(tmp_path / "other.h5")
 
 
+def test_a_path_may_be_text(path):
+    with PairsFile.open(str(path)) as pairs:
+        assert pairs.path == path
+        assert pairs.read(pairs.scenes[0].name, 0).sharp.size
+
+
 def test_a_newer_schema_says_to_update(path):
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = 2

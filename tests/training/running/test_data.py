@@ -68,13 +68,13 @@ def test_which_scenes_are_held_out_depends_on_names_alone(path):
         assert hold_out([first], 0.2, 44)[1] < hold_out([first], 0.4, 44)[1]
 
 
-def write_levels(path, scenes, verdict=Verdict.ACCEPT, valid_box=None):
+def write_levels(path, scenes, verdict=Verdict.ACCEPT, valid_box=None, split="train"):
     header = StoreHeader(encoding="srgb", bit_depth=8, creator="test", source="test", settings={})
     with PairsWriter(path, header) as writer:
         for scene in scenes:
             picture = np.full((SIDE, SIDE, 3), 10 * int(scene[1:]), np.uint8)
             info = PairInfo(name="0", verdict=verdict, valid_box=valid_box)
-            writer.add(Pair(scene=scene, info=info, blurred=picture, sharp=picture, mask=None), "train")
+            writer.add(Pair(scene=scene, info=info, blurred=picture, sharp=picture, mask=None), split)
     return path
 
 
@@ -99,6 +99,17 @@ def test_scenes_without_a_usable_pair_are_not_held_out(path, tmp_path, left_out)
     chosen = open_data(files, settings(0.1))
     assert len(levels(chosen.validation, 5)) == 1
     assert len(levels(chosen.training, 8)) == 4
+
+
+def test_a_val_split_of_rejected_pairs_alone_is_none(path, tmp_path):
+    rejected = write_levels(tmp_path / "v.h5", ["s20", "s21"], Verdict.REJECT, split="val")
+    chosen = open_data([path, rejected], settings(0.1))
+    assert levels(chosen.validation, 5) < {10 * level for level in range(10)}
+
+
+def test_a_train_split_of_rejected_pairs_alone_is_refused(tmp_path):
+    with pytest.raises(LocalblurError, match="no usable pair in the train split"):
+        open_data([write_levels(tmp_path / "r.h5", ["s1", "s2"], Verdict.REJECT)], settings(0.1))
 
 
 def test_patches_to_validate_on_that_fit_into_no_picture_are_refused(path):
