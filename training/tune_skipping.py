@@ -201,11 +201,12 @@ def by_the_clock(engine: Engine, examples: Sequence[Example], settings: SkipSett
 
 def table(trials: Sequence[Trial], chosen: Trial) -> str:
     """One line a setting, the chosen one marked."""
-    lines = ["reduction  threshold  seed  grow  less work  loss dB  worst  blur found  sharp kept"]
+    lines = ["reduction  threshold  seed  cell  rim  less work  loss dB  worst  blur found  sharp kept"]
     for trial in trials:
         of, mean = trial.settings, trial.mean
         lines.append(
-            f"{of.reduction:9}  {of.threshold:9.2f}  {of.seed_threshold:4.2f}  {of.grow_cells:4}  {mean.faster:8.2f}x"
+            f"{of.reduction:9}  {of.threshold:9.2f}  {of.seed_threshold:4.2f}  {of.cell_px:4}  {of.grow_cells:3}"
+            f"  {mean.faster:8.2f}x"
             f"  {mean.loss_db:7.3f}  {trial.worst_loss_db:5.3f}  {mean.found:10.1%}  {mean.kept:10.1%}"
             f"{'  <- chosen' if trial is chosen else ''}"
         )

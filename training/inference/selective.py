@@ -11,7 +11,16 @@ from localblur.common.errors import LocalblurError
 from localblur.datasets.loading.reduction import reduced_picture
 from localblur.training.inference.engine import Engine
 from localblur.training.inference.restore import Pixels, Tile, restore_pixels
-from localblur.training.inference.skipping import Box, Cells, SkipSettings, cover, grown, open_cells, weights
+from localblur.training.inference.skipping import (
+    BOX_COST_PX,
+    Box,
+    Cells,
+    SkipSettings,
+    cover,
+    grown,
+    open_cells,
+    weights,
+)
 
 _ROWS = 256
 """Rows that are blended at a time: float32 values of a whole large picture would be most of the memory."""
@@ -65,7 +74,8 @@ def planned_windows(
         multiple: windows begin at its multiples.
     """
     halo_px = settings.cell_px // 2
-    for box in cover(cells, -(-(settings.margin_px + halo_px) // settings.cell_px)):
+    halo_cells = -(-(settings.margin_px + halo_px) // settings.cell_px)
+    for box in cover(cells, halo_cells, BOX_COST_PX / settings.cell_px**2):
         region = grown(Box(*(edge * settings.cell_px for edge in box)), halo_px, size)
         yield region, grown(region, settings.margin_px, size, multiple)
 

@@ -23,9 +23,10 @@ from localblur.training.inference.skipping import Box, SkipSettings, open_cells,
 from localblur.training.inference.tiling import round_up, spans
 
 REDUCTIONS = (3, 4, 5, 6)
-THRESHOLDS = (0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5)
-SEED_THRESHOLDS = (0.2, 0.3, 0.5, 0.7, 0.9)
-GROWTHS = (1, 2, 3, 4)
+THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
+SEED_THRESHOLDS = (0.3, 0.5, 0.7, 0.9, 0.95)
+RIMS = ((8, 1), (8, 2), (8, 4), (16, 1), (16, 2), (16, 3))
+"""Sides of cells in pixels, and how many cells a rim has."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -74,12 +75,12 @@ def settings_grid(
     reductions: Sequence[int] = REDUCTIONS,
     thresholds: Sequence[float] = THRESHOLDS,
     seeds: Sequence[float] = SEED_THRESHOLDS,
-    growths: Sequence[int] = GROWTHS,
+    rims: Sequence[tuple[int, int]] = RIMS,
 ) -> list[SkipSettings]:
     """Every combination whose seeds are above the threshold."""
     return [
-        SkipSettings(reduction=reduction, threshold=threshold, seed_threshold=seed, grow_cells=grow)
-        for reduction, threshold, seed, grow in itertools.product(reductions, thresholds, seeds, growths)
+        SkipSettings(reduction=reduction, threshold=threshold, seed_threshold=seed, cell_px=cell, grow_cells=grow)
+        for reduction, threshold, seed, (cell, grow) in itertools.product(reductions, thresholds, seeds, rims)
         if seed > threshold
     ]
 

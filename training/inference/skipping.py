@@ -17,8 +17,8 @@ from localblur.datasets.images import FloatArray
 
 Cells = npt.NDArray[np.bool_]
 
-BOX_COST_CELLS = 16.0
-"""What a window costs beside its pixels, in cells."""
+BOX_COST_PX = 4096
+"""What a window costs beside its pixels, in pixels."""
 
 
 class SkipSettings(Settings):
@@ -76,13 +76,13 @@ def open_cells(coarse_gate: npt.NDArray[Any], size: tuple[int, int], settings: S
     return np.asarray(cv2.dilate(found.astype(np.uint8), np.ones((side, side), np.uint8)), bool)
 
 
-def cover(cells: Cells, halo_cells: int) -> list[Box]:
+def cover(cells: Cells, halo_cells: int, box_cost: float = 16.0) -> list[Box]:
     """Rectangles of cells that hold all open ones, at little cost.
 
-    A rectangle costs its area with a halo on all sides, plus a constant. Beginning with the one around everything, a
-    rectangle is cut in two wherever that is cheaper.
+    A rectangle costs its area with a halo on all sides, plus `box_cost`, all in cells. Beginning with the one around
+    everything, a rectangle is cut in two wherever that is cheaper.
     """
-    return list(_divide(cells, 0, 0, halo_cells))
+    return list(_divide(cells, 0, 0, halo_cells, box_cost))
 
 
 def weights(cells: Cells, region: Box, cell_px: int) -> FloatArray:
@@ -120,28 +120,28 @@ def _seeded(possible: Cells, certain: Cells) -> Cells:
     return np.asarray(kept[labels], bool)
 
 
-def _divide(cells: Cells, top: int, left: int, halo: int) -> Iterator[Box]:
+def _divide(cells: Cells, top: int, left: int, halo: int, box_cost: float) -> Iterator[Box]:
     rows, columns = np.flatnonzero(cells.any(1)), np.flatnonzero(cells.any(0))
     if not rows.size:
         return
     cells = cells[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     top, left = top + int(rows[0]), left + int(columns[0])
     height, width = cells.shape
-    by_row, by_column = _cut_costs(cells, halo), _cut_costs(cells.T, halo)
+    by_row, by_column = _cut_costs(cells, halo, box_cost), _cut_costs(cells.T, halo, box_cost)
     cheapest = min(float(by_row.min(initial=np.inf)), float(by_column.min(initial=np.inf)))
-    if cheapest >= (height + 2 * halo) * (width + 2 * halo) + BOX_COST_CELLS:
+    if cheapest >= (height + 2 * halo) * (width + 2 * halo) + box_cost:
         yield Box(top, left, top + height, left + width)
     elif by_row.min(initial=np.inf) <= by_column.min(initial=np.inf):
         cut = int(by_row.argmin()) + 1
-        yield from _divide(cells[:cut], top, left, halo)
-        yield from _divide(cells[cut:], top + cut, left, halo)
+        yield from _divide(cells[:cut], top, left, halo, box_cost)
+        yield from _divide(cells[cut:], top + cut, left, halo, box_cost)
     else:
         cut = int(by_column.argmin()) + 1
-        yield from _divide(cells[:, :cut], top, left, halo)
-        yield from _divide(cells[:, cut:], top, left + cut, halo)
+        yield from _divide(cells[:, :cut], top, left, halo, box_cost)
+        yield from _divide(cells[:, cut:], top, left + cut, halo, box_cost)
 
 
-def _cut_costs(cells: Cells, halo: int) -> FloatArray:
+def _cut_costs(cells: Cells, halo: int, box_cost: float) -> FloatArray:
     """Cost of cutting before rows 1, 2, ...; both sides shrink to what is open in them. No row at the rims is empty."""
     count, width = cells.shape
     filled = cells.any(1)
@@ -154,4 +154,4 @@ def _cut_costs(cells: Cells, halo: int) -> FloatArray:
     lower_width = (np.maximum.accumulate(last[::-1]) - np.minimum.accumulate(first[::-1]) + 1)[::-1]
     upper = (upper_end + 1 + 2 * halo) * (upper_width + 2 * halo)
     lower = (count - lower_start + 2 * halo) * (lower_width + 2 * halo)
-    return np.asarray(upper[:-1] + lower[1:] + 2 * BOX_COST_CELLS, np.float32)
+    return np.asarray(upper[:-1] + lower[1:] + 2 * box_cost, np.float32)

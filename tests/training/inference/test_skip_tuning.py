@@ -103,5 +103,5 @@ def test_the_least_work_within_the_allowed_loss_is_best():
 
 
 def test_seeds_are_always_above_the_threshold():
-    grid = settings_grid(thresholds=(0.2, 0.6), seeds=(0.3, 0.7), reductions=(4,), growths=(1,))
+    grid = settings_grid(thresholds=(0.2, 0.6), seeds=(0.3, 0.7), reductions=(4,), rims=((16, 1),))
     assert [(one.threshold, one.seed_threshold) for one in grid] == [(0.2, 0.3), (0.2, 0.7), (0.6, 0.7)]
