@@ -1,12 +1,13 @@
 """What runs a network on one window: torch in the number format asked for; `onnx_runtime` is the other one."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, Protocol
 
 import psutil
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from localblur.common.allocator import freed_bytes, keep_freed_memory
@@ -45,6 +46,13 @@ class Engine(Protocol):
 
     def run(self, window: torch.Tensor) -> torch.Tensor:
         """Restore (B, 3, h, w): (B, 3, h, w) and, as a fourth channel, the gate; float32, on the device of `window`."""
+        ...
+
+    def find(self, window: torch.Tensor) -> torch.Tensor:
+        """Where a window as `run` takes it is blurred, (B, 1, h, w) float32 in [0, 1], with less work if that can be.
+
+        Not the gate that `run` returns: the one of the coarsest scale, enlarged. Only of engines that are `gated`.
+        """
         ...
 
     def bytes_per_pixel(self) -> float:
@@ -88,22 +96,32 @@ class TorchEngine:
         Raises:
             LocalblurError: if memory runs out, or the network returns NaN.
         """
-        place = window.device
+        restored = self._computed(self._forward, window)
+        parts = [restored.images[-1].float(), *(gate.float() for gate in restored.gates[-1:])]
+        return self._checked(torch.cat(parts, dim=1)).to(window.device)
+
+    def find(self, window: torch.Tensor) -> torch.Tensor:
+        """See `Engine`; raises as `run` does."""
+        gate = self._checked(self._computed(self._module.find_blur, window).float())
+        size = window.shape[-2:]
+        return F.interpolate(gate, size=size, mode="bilinear", align_corners=False).to(window.device)
+
+    def _computed(self, work: Callable[[torch.Tensor], Any], window: torch.Tensor) -> Any:
         try:
             with evaluating(self._module), torch.inference_mode(), self._format():
-                restored = self._forward(window.to(self.device, torch.float32, memory_format=torch.channels_last))
+                return work(window.to(self.device, torch.float32, memory_format=torch.channels_last))
         except RuntimeError as error:
             if isinstance(error, torch.cuda.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
                 size = f"{window.shape[-1]}x{window.shape[-2]}"
                 raise LocalblurError(f"not enough memory for a window of {size} px; use a smaller --tile") from error
             raise
-        parts = [restored.images[-1].float(), *(gate.float() for gate in restored.gates[-1:])]
-        result = torch.cat(parts, dim=1)
+
+    def _checked(self, result: torch.Tensor) -> torch.Tensor:
         if not bool(torch.isfinite(result).all()):
             reduced = self.number_type != torch.float32
             hint = "try --precision fp32" if reduced else "its weights are damaged or training diverged"
             raise LocalblurError(f"the network returned NaN or infinite values; {hint}")
-        return result.to(place)
+        return result
 
     def bytes_per_pixel(self) -> float:
         """From the widest feature map seen while a small probe runs."""
@@ -169,6 +187,10 @@ class SelfEnsemble:
         if total is None:
             raise ValueError("there are eight versions")
         return total / 8
+
+    def find(self, window: torch.Tensor) -> torch.Tensor:
+        """See `Engine`; once, not eight times."""
+        return self._engine.find(window)
 
     def bytes_per_pixel(self) -> float:
         """One version is held at a time."""

@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from localblur.common.errors import LocalblurError
 from localblur.datasets.loading.reduction import reduced_picture
 from localblur.training.inference.engine import Engine
-from localblur.training.inference.restore import Pixels, Tile, restore_pixels
+from localblur.training.inference.restore import Pixels, Tile, find_blur, restore_pixels
 from localblur.training.inference.skipping import (
     BOX_COST_PX,
     Box,
@@ -28,8 +27,6 @@ _ROWS = 256
 SMALLEST_COARSE_PX = 320
 """A picture is not made smaller than this a side; one below twice that is restored at once and blended by its gate. In
 pictures of 384 x 288 that were made smaller whole objects were missed, and there is little time to be saved."""
-
-_NO_GATE = "this network has no gate that tells what is blurred; pass --dense"
 
 
 class SelectiveRestoration(NamedTuple):
@@ -51,16 +48,12 @@ class SelectiveRestoration(NamedTuple):
 def coarse_gate(
     engine: Engine, pixels: Pixels, reduction: int, *, tile: Tile = "auto", memory_bytes: int | None = None
 ) -> npt.NDArray[np.uint8]:
-    """The gate of a network for the picture made smaller, (h, w) uint8.
+    """Where the picture made smaller is blurred, (h, w) uint8; see `find_blur`.
 
     Raises:
         LocalblurError: if the network has no gate.
     """
-    small = reduced_picture(pixels, reduction, "srgb")
-    gate = restore_pixels(engine, small, tile=tile, memory_bytes=memory_bytes).gate
-    if gate is None:
-        raise LocalblurError(_NO_GATE)
-    return gate
+    return find_blur(engine, reduced_picture(pixels, reduction, "srgb"), tile=tile, memory_bytes=memory_bytes)
 
 
 def planned_windows(
@@ -130,13 +123,12 @@ def restore_blurred(
     size = pixels.shape[0], pixels.shape[1]
     reduction = coarse_reduction(size, settings)
     if reduction == 1:
+        found = find_blur(engine, pixels, tile=tile, memory_bytes=memory_bytes)
         dense = restore_pixels(engine, pixels, tile=tile, memory_bytes=memory_bytes)
-        if dense.gate is None:
-            raise LocalblurError(_NO_GATE)
         result, touched = pixels.copy(), np.zeros(size, bool)
-        cells = open_cells(dense.gate / np.float32(255), size, settings)
+        cells = open_cells(found / np.float32(255), size, settings)
         _blend(result, touched, pixels, dense.pixels, Box(0, 0, *size), cells, settings.cell_px)
-        return SelectiveRestoration(result, dense.gate, touched, 1.0)
+        return SelectiveRestoration(result, found if dense.gate is None else dense.gate, touched, 1.0)
     coarse = coarse_gate(engine, pixels, reduction, tile=tile, memory_bytes=memory_bytes)
     return restore_selected(engine, pixels, coarse, settings, tile=tile, memory_bytes=memory_bytes)
 

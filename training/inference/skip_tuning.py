@@ -2,18 +2,21 @@
 
 Each picture is restored densely once, and its coarse gate taken once for each reduction. What a setting would have
 made of the picture follows without the network: the dense result where cells are open, the picture elsewhere. What it
-would have cost is the number of pixels that would have gone through the network, margins and the coarse pass included.
+would have cost is the number of pixels that would have gone through the network, margins included, and those of the
+coarse pass for the share of the time that it takes for a pixel.
 """
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from localblur.common.errors import LocalblurError
 from localblur.training.inference.engine import Engine
@@ -27,6 +30,9 @@ THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 SEED_THRESHOLDS = (0.3, 0.5, 0.7, 0.9, 0.95)
 RIMS = ((8, 1), (8, 2), (8, 4), (16, 1), (16, 2), (16, 3))
 """Sides of cells in pixels, and how many cells a rim has."""
+
+_PROBE_PX = 512
+_REPEATS = 5
 
 Mask = npt.NDArray[np.bool_]
 
@@ -92,9 +98,10 @@ def sweep(engine: Engine, examples: Iterable[Example], grid: Sequence[SkipSettin
         LocalblurError: if the network has no gate, or no picture has a blurred pixel.
     """
     found: list[list[Outcome]] = [[] for _ in grid]
+    share = find_share(engine)
     for example in examples:
         if example.mask.any():
-            for outcomes, outcome in zip(found, _tried(engine, example, grid), strict=True):
+            for outcomes, outcome in zip(found, _tried(engine, example, grid, share), strict=True):
                 outcomes.append(outcome)
     if not found or not found[0]:
         raise LocalblurError("no picture has a blurred pixel in its mask; nothing can be measured")
@@ -131,12 +138,27 @@ def network_pixels(engine: Engine, height: int, width: int) -> int:
     return rows * columns
 
 
+def find_share(engine: Engine) -> float:
+    """Time in which a network finds blur, divided by that in which it restores, by the clock; 1 without a gate."""
+    if not engine.gated:
+        return 1.0
+    window = torch.full((1, 3, _PROBE_PX, _PROBE_PX), 0.5)
+    finding, restoring = (min(_seconds(work, window) for _ in range(_REPEATS)) for work in (engine.find, engine.run))
+    return min(1.0, finding / restoring)
+
+
+def _seconds(work: Callable[[torch.Tensor], torch.Tensor], window: torch.Tensor) -> float:
+    start = time.perf_counter()
+    work(window)
+    return time.perf_counter() - start
+
+
 def weighted_psnr(image: Pixels, sharp: Pixels, mask: Mask) -> float:
     """PSNR in dB of the pixels of the mask."""
     return _psnr(image[mask].astype(np.float32), sharp[mask].astype(np.float32), np.iinfo(sharp.dtype).max)
 
 
-def _tried(engine: Engine, example: Example, grid: Sequence[SkipSettings]) -> Iterator[Outcome]:
+def _tried(engine: Engine, example: Example, grid: Sequence[SkipSettings], share: float) -> Iterator[Outcome]:
     size = example.mask.shape[0], example.mask.shape[1]
     dense = restore_pixels(engine, example.blurred)
     dense_pixels = network_pixels(engine, *size)
@@ -157,8 +179,8 @@ def _tried(engine: Engine, example: Example, grid: Sequence[SkipSettings]) -> It
         mixed = np.rint(before + inside * (after - before))
         windows = planned_windows(cells, size, settings, engine.size_multiple)
         parts = [network_pixels(engine, box.bottom - box.top, box.right - box.left) for _, box in windows]
-        # a picture too small to be made smaller goes through the network once
-        work = dense_pixels if reduction == 1 else network_pixels(engine, *gate.shape) + sum(parts)
+        # a picture too small to be made smaller is restored as a whole
+        work = dense_pixels if reduction == 1 else share * network_pixels(engine, *gate.shape) + sum(parts)
         yield Outcome(
             work=work / dense_pixels,
             loss_db=dense_db - _psnr(mixed, sharp, top),

@@ -38,6 +38,20 @@ class RestorationNetwork(nn.Module):
     def forward(self, image: torch.Tensor) -> Restored:
         raise TypeError(f"{type(self).__name__} must define forward")
 
+    def find_blur(self, image: torch.Tensor) -> torch.Tensor:
+        """Where `image`, as `forward` takes it, is blurred: the gate of the coarsest scale that has one, (B, 1, h, w).
+
+        Networks may compute it without the rest of their work.
+
+        Raises:
+            ValueError: if the network has no gate.
+        """
+        gates = self(image).gates
+        if not gates:
+            raise ValueError(f"{type(self).__name__} has no gate")
+        coarsest: torch.Tensor = gates[0]
+        return coarsest
+
     def check_size(self, image: torch.Tensor) -> None:
         """Raise a ValueError unless `image` is (B, 3, H, W) of a size that `forward` takes."""
         multiple = 1 if self.pads_itself else self.size_multiple

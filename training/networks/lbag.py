@@ -9,7 +9,7 @@ from torch import nn
 
 from localblur.common.settings import Settings
 from localblur.training.networks.base import Restored
-from localblur.training.networks.gated import gated
+from localblur.training.networks.gated import apply_gate, gated
 from localblur.training.networks.mimo_layers import MIMOTrunk
 
 
@@ -62,3 +62,10 @@ class LBAG(MIMOTrunk):
             before_clamp=self.gates_before_clamp,
             every_scale=self.multiscale_gate,
         )
+
+    def find_blur(self, image: torch.Tensor) -> torch.Tensor:
+        """See `RestorationNetwork`; stops at 1/4 size where there is a gate."""
+        if not self.multiscale_gate:
+            return super().find_blur(image)
+        predicted = self.predict_coarsest(image)
+        return apply_gate(predicted, self.clamp_gate, before_clamp=self.gates_before_clamp)[0]

@@ -11,6 +11,8 @@ References: Li et al., AAAI 2023 (gates and scales); Chen et al., "Simple Baseli
 (blocks).
 """
 
+from itertools import islice
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -18,7 +20,7 @@ from torch import nn
 
 from localblur.training.networks.base import RestorationNetwork, Restored
 from localblur.training.networks.channel_norm import ChannelNorm
-from localblur.training.networks.gated import gated
+from localblur.training.networks.gated import apply_gate, gated
 from localblur.training.networks.lbag import LBAGOptions
 from localblur.training.networks.mimo_layers import half
 
@@ -114,17 +116,29 @@ class LBAGSmall(RestorationNetwork):
         image_2 = half(image)
         return gated(
             [half(image_2), image_2, image],
-            [
-                F.pixel_shuffle(head(features), 2)
-                for head, features in zip(self.heads, self._decode(image), strict=True)
-            ],
+            self._predict(image, len(self.heads)),
             self.clamp_gate,
             before_clamp=self.gates_before_clamp,
             every_scale=self.multiscale_gate,
         )
 
-    def _decode(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Features at 1/8, 1/4 and 1/2 size on the way back up."""
+    def find_blur(self, image: torch.Tensor) -> torch.Tensor:
+        """See `RestorationNetwork`; stops at 1/4 size where there is a gate."""
+        if not self.multiscale_gate:
+            return super().find_blur(image)
+        self.check_size(image)
+        (predicted,) = self._predict(image, 1)
+        return apply_gate(predicted, self.clamp_gate, before_clamp=self.gates_before_clamp)[0]
+
+    def _predict(self, image: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """What the first `count` heads say, at 1/4, 1/2 and full size."""
+        return [
+            F.pixel_shuffle(head(features), 2)
+            for head, features in zip(self.heads, self._decode(image, count), strict=False)
+        ]
+
+    def _decode(self, image: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """Features on the way back up, at the first `count` of 1/8, 1/4 and 1/2 size."""
         features = self.begin(F.pixel_unshuffle(image, 2))
         skips: list[torch.Tensor] = []
         for encoder, down in zip(self.encoder, self.down, strict=False):
@@ -132,7 +146,7 @@ class LBAGSmall(RestorationNetwork):
             features = down(skips[-1])
         features = self.encoder[-1](features)
         decoded: list[torch.Tensor] = []
-        for up, decoder in zip(self.up, self.decoder, strict=True):
+        for up, decoder in islice(zip(self.up, self.decoder, strict=True), count):
             features = decoder(F.pixel_shuffle(up(features), 2) + self.dropout(skips.pop()))
             decoded.append(features)
         return decoded

@@ -187,6 +187,14 @@ class MIMOTrunk(RestorationNetwork):
         head_4, head_2, head_1 = self._decode(self.drop1(skip_fine), self.drop2(skip_middle), coarse)
         return [image_4, image_2, image], [head_4, head_2, head_1]
 
+    def predict_coarsest(self, image: torch.Tensor) -> torch.Tensor:
+        """The prediction at 1/4 alone, as `predict` makes it; little of the decoder has to run."""
+        self.check_size(image)
+        image_2 = half(image)
+        _, _, coarse = self._encode(image, image_2, half(image_2))
+        result: torch.Tensor = self.ConvsOut[0](self.Decoder[0](coarse))
+        return result
+
     def _encode(
         self, image: torch.Tensor, image_2: torch.Tensor, image_4: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

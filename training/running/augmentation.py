@@ -1,4 +1,4 @@
-"""Changes of patches after they were read: mirroring, synthetic local blur, defocus, saturation, noise.
+"""Changes of patches after they were read: mirroring, synthetic local blur, warps, defocus, colours, tone, noise.
 
 What can be done while pixels are small integers (turning eight ways, channel order, exposure) the data set does itself.
 """
@@ -13,8 +13,10 @@ from localblur.datasets.local.blur import LocalBlurSettings, random_local_blur
 from localblur.datasets.pair import binary_mask
 from localblur.training.running.data_settings import AugmentSettings
 from localblur.training.running.shared_defocus import defocused
+from localblur.training.running.warping import warped
 
 _GRAY = (0.299, 0.587, 0.114)
+_CHANNEL_SHARE = 0.2
 _STREAM = 2
 """Keeps these draws apart from those of the data set, which come from the same seed and sample number."""
 
@@ -47,11 +49,16 @@ class AugmentedPatches(Dataset[Patch]):
             patch = locally_blurred(patch, random, self.settings.local_blur_px)
         if self.settings.still and random.random() < self.settings.still:
             patch = without_blur(patch)
+        if self.settings.warp and random.random() < self.settings.warp:
+            patch = warped(patch, random, self.settings.most_enlarged)
         if self.settings.defocus and random.random() < self.settings.defocus:
             patch = defocused(patch, random, self.settings.defocus_px)
         if self.settings.saturation is not None:
             factor = float(random.uniform(*self.settings.saturation))
             patch |= {name: saturated(patch[name], factor) for name in ("blurred", "sharp")}
+        if self.settings.tone > 1:
+            exponents = draw_exponents(random, self.settings.tone)
+            patch |= {name: patch[name] ** exponents for name in ("blurred", "sharp")}
         if self.settings.noise:
             sigma = self.settings.noise * abs(float(random.standard_normal()))
             noise = random.standard_normal(tuple(patch["blurred"].shape), dtype=np.float32)
@@ -92,3 +99,9 @@ def saturated(image: torch.Tensor, factor: float) -> torch.Tensor:
     """(3, H, W) in [0, 1] with `factor` times the distance of its colours from gray, clipped."""
     gray = sum(weight * channel for weight, channel in zip(_GRAY, image, strict=True))
     return torch.lerp(torch.as_tensor(gray).expand_as(image), image, factor).clamp_(0, 1)
+
+
+def draw_exponents(random: np.random.Generator, tone: float) -> torch.Tensor:
+    """Exponents of coded values, (3, 1, 1): one in [1 / tone, tone], with another fifth of that for each channel."""
+    drawn = random.uniform(-1, 1) + _CHANNEL_SHARE * random.uniform(-1, 1, size=(3, 1, 1))
+    return torch.from_numpy((tone**drawn).astype(np.float32))

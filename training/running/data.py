@@ -137,8 +137,8 @@ def stages(settings: TrainingSettings) -> list[Stage]:
 
 def can_wait(settings: AugmentSettings) -> bool:
     """Whether patches can be finished by the device that trains; some changes need finished ones."""
-    finished = (settings.local_blur, settings.still, settings.defocus, settings.noise)
-    return not any(finished) and settings.saturation is None
+    finished = (settings.local_blur, settings.still, settings.warp, settings.defocus, settings.noise)
+    return not any(finished) and settings.saturation is None and settings.tone == 1
 
 
 def training_patches(

@@ -28,6 +28,10 @@ class AugmentSettings(Settings):
         channel_order: exchange red, green and blue.
         exposure_stops: make linear light up to so many stops brighter or darker.
         saturation: factor of the colours' distance from gray, drawn evenly between the two.
+        tone: both pictures' coded values are raised to a power from 1 / tone to tone, and another fifth of that for
+            each channel: cameras respond differently to light.
+        warp: share of patches turned by any angle, stretched and enlarged: of few photographs more are seen.
+        most_enlarged: how many times at most, beside what turning takes.
         noise: Gaussian noise in the blurred picture whose standard deviation is this times |N(0, 1)|, coded values in
             [0, 1], as DeepDeblur's.
         local_blur: share of patches over which parts of their sharp picture move, with exact masks; the pair's own blur
@@ -45,6 +49,9 @@ class AugmentSettings(Settings):
     channel_order: bool = False
     exposure_stops: float = Field(default=0.0, ge=0, le=4)
     saturation: tuple[float, float] | None = None
+    tone: float = Field(default=1.0, ge=1, le=4)
+    warp: float = Field(default=0.0, ge=0, le=1)
+    most_enlarged: float = Field(default=1.5, ge=1, le=4)
     noise: float = Field(default=0.0, ge=0, le=0.5)
     local_blur: float = Field(default=0.0, ge=0, le=1)
     local_blur_px: tuple[float, float] = (3.0, 40.0)

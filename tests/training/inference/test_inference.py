@@ -14,6 +14,7 @@ from localblur.training.inference.engine import SelfEnsemble, TorchEngine, avail
 from localblur.training.inference.restore import (
     automatic_tile,
     choose_tiling,
+    find_blur,
     restore,
     restore_pixels,
     restore_with_gate,
@@ -251,3 +252,34 @@ def test_global_statistics_deviate_in_windows_and_convolutions_do_not(sharpener)
 def test_float16_is_refused_on_a_processor():
     with pytest.raises(LocalblurError, match="needs a GPU"):
         number_type("fp16", CPU)
+
+
+@torch.no_grad()
+def test_blur_is_found_in_windows_as_at_once_and_where_the_coarsest_gate_is(rng):
+    torch.manual_seed(0)
+    network = NETWORKS["lbag-small"]({"width": 8}).eval()
+    pixels = rng.integers(0, 256, (150, 700, 3), dtype=np.uint8)
+    whole = find_blur(TorchEngine(network), pixels, tile="none")
+    assert whole.shape == (150, 700) and whole.dtype == np.uint8
+    inner = to_tensor(to_unit(pixels[:144, :688]))[None]
+    coarse = TorchEngine(network).find(inner)
+    assert coarse.shape == (1, 1, 144, 688)
+    means = torch.nn.functional.avg_pool2d(coarse, 4)[..., 1:-1, 1:-1]
+    both = torch.stack([means.flatten(), network.find_blur(inner)[..., 1:-1, 1:-1].flatten()])
+    assert float(torch.corrcoef(both)[0, 1]) > 0.8  # enlarging smooths, a shift would leave next to nothing
+    windows = find_blur(TorchEngine(network), pixels, tile=400).astype(int)
+    assert np.abs(windows - whole).max() <= 1
+    ensemble = SelfEnsemble(TorchEngine(network))
+    torch.testing.assert_close(ensemble.find(inner), coarse, rtol=0, atol=0)
+
+
+def test_blur_is_found_by_networks_with_gates_alone():
+    with pytest.raises(LocalblurError, match="no gate"):
+        find_blur(TorchEngine(Sharpener(gated=False)), np.zeros((16, 16, 3), np.uint8))
+
+
+def test_a_gate_of_nan_is_refused():
+    network = Sharpener()
+    network.head.bias.data.fill_(float("nan"))
+    with pytest.raises(LocalblurError, match="NaN"):
+        TorchEngine(network).find(torch.zeros(1, 3, 16, 16))

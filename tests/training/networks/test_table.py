@@ -102,6 +102,28 @@ def test_pictures_and_gates_come_coarse_to_fine(name):
 
 
 @everyone
+@torch.no_grad()
+def test_blur_is_found_by_the_coarsest_gate(name):
+    network, image = narrow(name), picture()
+    if name not in GATES:
+        with pytest.raises(ValueError, match="has no gate"):
+            network.find_blur(image)
+        return
+    calls = []
+    hooks = [part.register_forward_hook(lambda *_: calls.append(1)) for part in network.modules()]
+    coarsest = network(image).gates[0]
+    restoring = len(calls)
+    torch.testing.assert_close(network.find_blur(image), coarsest, rtol=0, atol=0)
+    for hook in hooks:
+        hook.remove()
+    if GATES[name] == 1:
+        return
+    assert len(calls) - restoring < 0.9 * restoring
+    fine = fill(NETWORKS[name]({**NARROW[name], "multiscale_gate": False}))
+    torch.testing.assert_close(fine.find_blur(image), fine(image).gates[-1], rtol=0, atol=0)
+
+
+@everyone
 def test_gradients_reach_every_parameter(name):
     network = narrow(name).train()
     restored = network(picture())

@@ -154,7 +154,16 @@ def test_patches_finished_on_the_device_are_those_that_the_loader_makes(varied, 
 
 
 @pytest.mark.parametrize(
-    "augment", [{"noise": 0.1}, {"saturation": (0.5, 1.5)}, {"local_blur": 0.5}, {"still": 0.5}, {"defocus": 0.5}]
+    "augment",
+    [
+        {"noise": 0.1},
+        {"saturation": (0.5, 1.5)},
+        {"local_blur": 0.5},
+        {"still": 0.5},
+        {"defocus": 0.5},
+        {"warp": 0.5},
+        {"tone": 1.5},
+    ],
 )
 def test_changes_that_need_finished_patches_do_not_wait(varied, augment):
     chosen = TrainingSettings(
