@@ -72,7 +72,8 @@ def run(rounds: int) -> Section:
     scores = {method: accuracy(method) for method in methods}
     return Section(
         title="Blur masks",
-        text=f"One pair of 2152x1436 in a scene of {PAIRS}, one thread, what is learned from the scene included.",
+        text=f"One pair of 2152x1436 in a scene of {PAIRS}, what is learned from the scene included. OpenCV runs on one"
+        " thread, linear algebra may take more; CPU seconds are those of the first call.",
         rows=[_row(method, measured, scores) for method in ("pair", "sequence")],
         facts=[f"{method}: {measured[method].result:.2f} CPU seconds per pair" for method in methods],
     )

@@ -1,7 +1,7 @@
 """Restoring only what is blurred: a coarse pass finds it, the sharp rest is returned bit for bit."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -34,7 +34,8 @@ class SelectiveRestoration(NamedTuple):
 
     Attributes:
         pixels: (H, W, 3) of the input's type.
-        gate: (H, W) uint8, 255 where the network saw blur: at full size in the windows, enlarged elsewhere.
+        gate: (H, W) uint8, 255 where the network saw blur: the finest gate fades in where pixels may have changed; what
+            was found before, enlarged, is elsewhere.
         restored: bool (H, W), pixels that may have changed; all others are those of the input.
         share: pixels that went through the network at full size, windows' context included, divided by those there are.
     """
@@ -104,9 +105,10 @@ def restore_selected(
         part = np.ascontiguousarray(pixels[window.top : window.bottom, window.left : window.right])
         restored = restore_pixels(engine, part, tile=tile, memory_bytes=memory_bytes)
         inner = _within(region, window)
-        _blend(result, touched, pixels, restored.pixels[inner], region, cells, settings.cell_px)
+        layers = [_Layer(result, pixels, restored.pixels[inner])]
         if restored.gate is not None:
-            gate[_within(region)] = restored.gate[inner]
+            layers.append(_Layer(gate[..., None], gate[..., None], restored.gate[inner][..., None]))
+        _blend(layers, touched, region, cells, settings.cell_px)
     return SelectiveRestoration(result, gate, touched, seen / (size[0] * size[1]))
 
 
@@ -127,7 +129,7 @@ def restore_blurred(
         dense = restore_pixels(engine, pixels, tile=tile, memory_bytes=memory_bytes)
         result, touched = pixels.copy(), np.zeros(size, bool)
         cells = open_cells(found / np.float32(255), size, settings)
-        _blend(result, touched, pixels, dense.pixels, Box(0, 0, *size), cells, settings.cell_px)
+        _blend([_Layer(result, pixels, dense.pixels)], touched, Box(0, 0, *size), cells, settings.cell_px)
         return SelectiveRestoration(result, found if dense.gate is None else dense.gate, touched, 1.0)
     coarse = coarse_gate(engine, pixels, reduction, tile=tile, memory_bytes=memory_bytes)
     return restore_selected(engine, pixels, coarse, settings, tile=tile, memory_bytes=memory_bytes)
@@ -139,34 +141,34 @@ def _within(box: Box, window: Box | None = None) -> tuple[slice, slice]:
     return slice(box.top - top, box.bottom - top), slice(box.left - left, box.right - left)
 
 
-def _blend(
-    result: Pixels,
-    touched: npt.NDArray[np.bool_],
-    before: Pixels,
-    after: Pixels,
-    region: Box,
-    cells: Cells,
-    cell_px: int,
-) -> None:
-    """Fade `after`, which covers `region`, into `result` where cells are open; `result` and `touched` are changed.
+class _Layer(NamedTuple):
+    """What is blended, (H, W, C) of one integer type: `after`, which covers a region alone, over `before`."""
+
+    result: npt.NDArray[Any]
+    before: npt.NDArray[Any]
+    after: npt.NDArray[Any]
+
+
+def _blend(layers: Sequence[_Layer], touched: npt.NDArray[np.bool_], region: Box, cells: Cells, cell_px: int) -> None:
+    """Fade what was restored in `region` into the results where cells are open; these and `touched` are changed.
 
     Where an earlier region lies below, the new one fades in over the width that two neighbours share: each was restored
     with the context of its own window.
     """
-    across = _fading(region.left, region.right, cell_px, before.shape[1])
-    down = _fading(region.top, region.bottom, cell_px, before.shape[0])
+    across = _fading(region.left, region.right, cell_px, touched.shape[1])
+    down = _fading(region.top, region.bottom, cell_px, touched.shape[0])
     for first in range(region.top, region.bottom, _ROWS):
         rows = Box(first, region.left, min(first + _ROWS, region.bottom), region.right)
         weight = weights(cells, rows, cell_px)
         there = _within(rows)
-        start = before[there].astype(np.float32)
         inside = slice(rows.top - region.top, rows.bottom - region.top)
-        change = after[inside] - start
-        mixed = start + weight[..., None] * change
-        below = result[there].astype(np.float32)
         share = np.where(touched[there], np.minimum(down[inside, None], across[None]), np.float32(1))
-        mixed = np.rint(below + share[..., None] * (mixed - below)).astype(before.dtype)
-        np.copyto(result[there], mixed, where=weight[..., None] > 0)
+        for layer in layers:
+            start = layer.before[there].astype(np.float32)
+            mixed = start + weight[..., None] * (layer.after[inside] - start)
+            below = layer.result[there].astype(np.float32)
+            mixed = np.rint(below + share[..., None] * (mixed - below)).astype(layer.result.dtype)
+            np.copyto(layer.result[there], mixed, where=weight[..., None] > 0)
         touched[there] |= weight > 0
 
 

@@ -93,6 +93,23 @@ def test_a_network_without_gates_is_refused_with_the_remedy(picture):
         coarse_gate(engine, picture, 4)
 
 
+class CloserLook(RedIsBlurred):
+    """Finds a tenth of blur everywhere; its finest gate says half of what it finds."""
+
+    def forward(self, image):
+        images, (gate,) = super().forward(image)
+        found = 0.1 + 0.9 * gate
+        return Restored(images, [found, found / 2])
+
+
+def test_the_finest_gate_is_shown_where_pixels_may_have_changed_and_nowhere_else(picture):
+    found = restore_blurred(TorchEngine(CloserLook()), picture)
+    red = picture[..., 0] > 127
+    assert set(np.unique(found.gate[red])) <= {127, 128}
+    assert 0 < found.restored.mean() < 0.2
+    assert found.gate[~found.restored].min() >= 25
+
+
 class Mean(RedIsBlurred):
     """Its red is the mean of the window it gets, so that windows which see different things differ everywhere."""
 
