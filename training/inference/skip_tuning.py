@@ -26,8 +26,8 @@ from localblur.training.inference.skipping import Box, SkipSettings, open_cells,
 from localblur.training.inference.tiling import round_up, spans
 
 REDUCTIONS = (3, 4, 5, 6)
-THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
-SEED_THRESHOLDS = (0.3, 0.5, 0.7, 0.9, 0.95)
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
+SEED_THRESHOLDS = (0.3, 0.5, 0.7, 0.9, 0.97)
 RIMS = ((8, 1), (8, 2), (8, 4), (16, 1), (16, 2), (16, 3))
 """Sides of cells in pixels, and how many cells a rim has."""
 
