@@ -1,10 +1,13 @@
 """What a setting saves and loses is known without running it, and equals what happens when it is run."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from localblur.common.errors import LocalblurError
+from localblur.training.inference import skip_tuning
 from localblur.training.inference.engine import TorchEngine
 from localblur.training.inference.restore import restore_pixels
 from localblur.training.inference.selective import restore_blurred
@@ -63,7 +66,8 @@ def test_without_a_gate_or_a_blurred_pixel_nothing_can_be_measured(example):
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.6])
-def test_what_is_foretold_happens(example, threshold):
+def test_what_is_foretold_happens(example, threshold, monkeypatch):
+    monkeypatch.setattr(skip_tuning, "find_share", lambda _engine: 0.5)
     engine = TorchEngine(Brightens())
     settings = SkipSettings(reduction=2, threshold=threshold, seed_threshold=threshold, grow_cells=1)
     (trial,) = sweep(engine, [example], [settings])
@@ -73,13 +77,30 @@ def test_what_is_foretold_happens(example, threshold):
     assert trial.mean.loss_db == pytest.approx(loss, abs=1e-3)
     assert trial.mean.kept == pytest.approx((~found.restored)[~example.mask].mean(), abs=1e-6)
     coarse = 320 * 380 / (640 * 760)  # half of the size
-    assert trial.mean.work == pytest.approx(found.share + coarse, rel=0.05)
+    assert trial.mean.work == pytest.approx(found.share + coarse / 2, rel=0.05)
     if threshold == 0.2:
         assert trial.mean.found == 1
         assert trial.mean.loss_db == pytest.approx(0, abs=0.01)
     else:
         assert 0.4 < trial.mean.found < 0.6
         assert trial.mean.loss_db > 10
+
+
+class Sleeper(TorchEngine):
+    """Finds in a quarter of the time in which it restores."""
+
+    def find(self, window):
+        time.sleep(0.02)
+        return window[:, :1]
+
+    def run(self, window):
+        time.sleep(0.08)
+        return super().run(window)
+
+
+def test_the_share_of_finding_is_taken_from_the_clock():
+    assert 0.2 < skip_tuning.find_share(Sleeper(Brightens())) < 0.35
+    assert skip_tuning.find_share(Sleeper(Gateless())) == 1
 
 
 def test_a_picture_too_small_for_a_coarse_pass_saves_nothing(example):
