@@ -109,7 +109,8 @@ def test_a_closed_gate_returns_the_picture_bit_for_bit_and_an_open_one_does_not(
     path = tmp_path / "photo.png"
     write_image(path, smooth(rng, 300, 400))
     for bias, same in ((-20.0, True), (20.0, False)):
-        model = save_random_model(tmp_path / f"model{same}", feat_extract__5__main__0__weight=0.0)
+        heads = {"feat_extract__5__main__0__weight": 0.0, "ConvsOut__0__main__0__weight": 0.0}  # finest, coarsest
+        model = save_random_model(tmp_path / f"model{same}", **heads)
         set_head(model, torch.tensor([bias, 0.1, 0.1, 0.1]))
         out = tmp_path / f"out{same}"
         assert deblur(path, "--model", model, "-o", out).exit_code == 0
@@ -123,7 +124,7 @@ def set_head(folder: Path, bias: torch.Tensor) -> None:
     with safetensors.safe_open(folder / WEIGHTS_NAME, framework="pt") as file:
         header = file.metadata()
     weights = safetensors.torch.load_file(folder / WEIGHTS_NAME)
-    weights["feat_extract.5.main.0.bias"] = bias
+    weights |= {"feat_extract.5.main.0.bias": bias, "ConvsOut.0.main.0.bias": bias.clone()}
     safetensors.torch.save_file(weights, folder / WEIGHTS_NAME, metadata=header)
 
 
