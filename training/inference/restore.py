@@ -33,7 +33,7 @@ BLEND_PX = 16
 """Width over which neighbouring windows fade into each other."""
 
 MAX_AUTO_TILE_PX = 2048
-"""Larger windows save little time: margins are then 6 % of a window, 14 % with `lbag-small`."""
+"""Larger windows save little time: margins are then 6 % of a window, 17 % with `lbag-small`."""
 
 CPU_AUTO_TILE_PX = 1536
 """The same on a processor, whose memory is not for this alone: two thirds of the memory for a tenth more time."""

@@ -40,7 +40,7 @@ class SkipSettings(Settings):
     seed_threshold: float = Field(default=0.5, gt=0, lt=1)
     cell_px: int = Field(default=16, ge=8, multiple_of=8)
     grow_cells: int = Field(default=2, ge=0)
-    margin_px: int = Field(default=32, ge=0)
+    margin_px: int = Field(default=24, ge=0)
 
 
 class Box(NamedTuple):

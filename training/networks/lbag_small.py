@@ -83,7 +83,7 @@ class LBAGSmall(RestorationNetwork):
     """Gated U-Net at half size. Heads predict four values per pixel of their scale: the gate, and a residual."""
 
     size_multiple = 2**_LEVELS
-    margin_px = 144  # a trained one: 64 px leave up to 38 levels of difference, 128 px 0.7
+    margin_px = 176  # a trained one: 144 px leave up to 2.3 levels of difference, 176 px 0.1
 
     def __init__(self, options: LBAGSmallOptions) -> None:
         super().__init__()
