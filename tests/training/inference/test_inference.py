@@ -143,7 +143,7 @@ def test_the_mode_of_the_network_is_restored_and_dropout_is_off(sharpener, rng):
     assert sharpener.training
 
 
-@pytest.mark.parametrize(("name", "tile"), [("lbag-small", 352), ("lbag", 204)])
+@pytest.mark.parametrize(("name", "tile"), [("lbag-small", 416), ("lbag", 204)])
 def test_windows_equal_the_whole_image_within_one_level(rng, name, tile):
     torch.manual_seed(0)
     module = prepare(NETWORKS[name]({"num_res": 4, "identity_start": False}), CPU)
