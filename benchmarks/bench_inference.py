@@ -55,9 +55,9 @@ def plain(name: str, height: int, width: int) -> Callable[[], Any]:
     return run
 
 
-def ours(name: str, height: int, width: int, precision: Precision, tile: int = 0) -> Callable[[], Any]:
-    """channels_last, in the number format asked for; in windows of `tile` pixels unless it is 0."""
-    return in_windows(made(random_network(name), precision), photograph(height, width), tile)
+def ours(name: str, height: int, width: int, precision: Precision) -> Callable[[], Any]:
+    """channels_last, in the number format asked for."""
+    return in_windows(made(random_network(name), precision), photograph(height, width), 0)
 
 
 def large(precision: Precision, tile: int = 0, kept: bool = True) -> Callable[[], Any]:

@@ -35,7 +35,7 @@ class SelectiveRestoration(NamedTuple):
     Attributes:
         pixels: (H, W, 3) of the input's type.
         gate: (H, W) uint8, 255 where the network saw blur: the finest gate fades in where pixels may have changed; what
-            was found before, enlarged, is elsewhere.
+            was found before, enlarged, is elsewhere. All of it the finest where the picture was restored at once.
         restored: bool (H, W), pixels that may have changed; all others are those of the input.
         share: pixels that went through the network at full size, windows' context included, divided by those there are.
     """

@@ -76,7 +76,7 @@ def open_cells(coarse_gate: npt.NDArray[Any], size: tuple[int, int], settings: S
     return np.asarray(cv2.dilate(found.astype(np.uint8), np.ones((side, side), np.uint8)), bool)
 
 
-def cover(cells: Cells, halo_cells: int, box_cost: float = 16.0) -> list[Box]:
+def cover(cells: Cells, halo_cells: int, box_cost: float) -> list[Box]:
     """Rectangles of cells that hold all open ones, at little cost.
 
     A rectangle costs its area with a halo on all sides, plus `box_cost`, all in cells. Beginning with the one around

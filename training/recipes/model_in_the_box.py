@@ -34,7 +34,7 @@ CALL_NAME = "call.json"
 def main(photos: Path, work: Path, terms: Path | None, minutes: float | None, quick: bool) -> None:
     """Make data from PHOTOS and simulated scenes, train lbag-small, test it on the sixty scenes, write its card.
 
-    PHOTOS is a folder with at least a few dozen pictures directly in it, free of restrictions. Takes 11 GB of disk, and
+    PHOTOS is a folder with at least a few dozen pictures directly in it, free of restrictions. Takes 5 GB of disk, and
     most of its time to train: some hours on two processor cores. The card and the model folder are WORK/card.md and
     WORK/run/best.
 

@@ -19,7 +19,7 @@ def warped(
 ) -> dict[str, torch.Tensor]:
     """`patch` turned by up to 45 degrees, stretched, and enlarged by 1 to `most_enlarged`; no pixel is made up.
 
-    A turned patch is enlarged further, by as much as it takes to fill its square: 1.8 times at most.
+    A turned patch is enlarged further, by as much as it takes to fill its square: 1.43 times at most.
 
     Args:
         patch: `blurred` and `sharp`, (3, p, p) sRGB-coded in [0, 1], `mask`, (1, p, p) of 0 and 1, and whatever else.

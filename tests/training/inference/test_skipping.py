@@ -62,7 +62,7 @@ def test_rectangles_cover_every_open_cell_once_and_never_cost_more_than_one(seed
     for _ in range(seed):
         top, left = rng.integers(0, 50), rng.integers(0, 80)
         cells[top : top + rng.integers(1, 12), left : left + rng.integers(1, 12)] = True
-    boxes = cover(cells, 3)
+    boxes = cover(cells, 3, 16)
     covered = np.zeros(cells.shape, int)
     for box in boxes:
         covered[box.top : box.bottom, box.left : box.right] += 1
@@ -78,16 +78,16 @@ def test_rectangles_cover_every_open_cell_once_and_never_cost_more_than_one(seed
 def test_far_apart_is_divided_and_close_together_is_not():
     cells = np.zeros((60, 90), bool)
     cells[2:8, 2:8] = cells[50:56, 80:86] = True
-    assert cover(cells, 3) == [Box(2, 2, 8, 8), Box(50, 80, 56, 86)]
+    assert cover(cells, 3, 16) == [Box(2, 2, 8, 8), Box(50, 80, 56, 86)]
     cells[:] = False
     cells[2:8, 2:8] = cells[2:8, 9:15] = True
-    assert cover(cells, 3) == [Box(2, 2, 8, 15)]
+    assert cover(cells, 3, 16) == [Box(2, 2, 8, 15)]
 
 
 def test_an_angle_is_cut_into_its_legs():
     cells = np.zeros((60, 60), bool)
     cells[:, :5] = cells[55:] = True
-    boxes = cover(cells, 2)
+    boxes = cover(cells, 2, 16)
     assert len(boxes) == 2
     assert cost(boxes, 0) == cells.sum()
 
