@@ -31,8 +31,8 @@ __all__ = ["main", "refuse_file_as_folder"]
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Restore what the first look's gate calls blurred by more than this; less restores more. Default: as measured"
-    " for the model (tune_skipping).",
+    help="Restore what the first look's gate calls blurred by more than this, without asking the finest gate; less"
+    " restores more. Default: as measured for the model (tune_skipping).",
 )
 @click.option("--gate-output", "gates", type=click.Path(path_type=Path), help="Folder for NAME.png: white is blurred.")
 @click.option("--compare", is_flag=True, help="Also write NAME_compare.png: blurred and restored side by side.")
@@ -103,7 +103,9 @@ def main(
     if gates is not None and not engine.gated:
         raise LocalblurError(f"{name} has no gate; leave out --gate-output")
     if threshold is not None:
-        skipping = skipping.model_copy(update={"threshold": threshold, "seed_threshold": threshold})
+        skipping = skipping.model_copy(
+            update={"threshold": threshold, "seed_threshold": threshold, "confirm_threshold": 0.0}
+        )
     way = Way(
         tile=tile,
         memory_bytes=None if memory_gb is None else int(memory_gb * 1e9),

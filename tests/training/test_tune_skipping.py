@@ -10,6 +10,7 @@ from localblur.datasets.pair import Pair, PairInfo
 from localblur.datasets.store import PairsWriter, StoreHeader
 from localblur.training.checkpoint import SKIPPING_NAME, save_model
 from localblur.training.inference.model_skipping import stored_skipping
+from localblur.training.inference.skip_tuning import CONFIRM_THRESHOLDS
 from localblur.training.inference.skipping import SkipSettings
 from localblur.training.networks.table import NETWORKS
 from localblur.training.tune_skipping import main, simulated_examples
@@ -90,12 +91,15 @@ def test_the_choice_is_printed_measured_and_kept_on_request(tmp_path, data):
     model = write_model(tmp_path)
     result = tune(model, data, "--loss", "99")
     assert result.exit_code == 0, result.output
-    assert "<- chosen" in result.output
+    assert result.output.count("<- chosen") == 2
+    assert "confirm  loss dB  worst  outside dB  sharp kept" in result.output
+    assert "outside_gained_db 0" in result.output
     assert "pictures 1; blurred_share 0.0805" in result.output
     assert not (model / SKIPPING_NAME).exists()
     result = tune(model, data, "--loss", "99", "--write")
     assert f"written: {model / SKIPPING_NAME}" in result.output
     assert stored_skipping(model) != SkipSettings()
+    assert stored_skipping(model).confirm_threshold == CONFIRM_THRESHOLDS[-1]  # of a loss of 99 dB
 
 
 def test_pictures_that_are_looked_at_whole_tell_nothing_and_are_refused(tmp_path, small):

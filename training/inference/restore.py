@@ -41,6 +41,8 @@ CPU_AUTO_TILE_PX = 1536
 RESULT_BYTES = 7
 """Per pixel of a picture: three 16-bit values and the gate."""
 
+NO_GATE = "this network has no gate that tells what is blurred; pass --dense"
+
 ROW_BYTES = 64
 """Per pixel of a row of windows: two rows of four float32 values, and what their conversion to integers takes."""
 
@@ -142,7 +144,7 @@ def find_blur(
     Args and errors as for `restore_pixels`; and a `LocalblurError` if the network has no gate.
     """
     if not engine.gated:
-        raise LocalblurError("this network has no gate that tells what is blurred; pass --dense")
+        raise LocalblurError(NO_GATE)
     height, width = pixels.shape[:2]
     gate = np.empty((height, width), np.uint8)
     tiling = choose_tiling(engine, height, width, tile=tile, memory_bytes=memory_bytes)

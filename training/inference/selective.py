@@ -1,4 +1,8 @@
-"""Restoring only what is blurred: a coarse pass finds it, the sharp rest is returned bit for bit."""
+"""Restoring only what is blurred: a coarse pass finds it, the sharp rest is returned bit for bit.
+
+Windows are put together first and blended over the picture afterwards: only then is the finest gate known, which may
+confirm what was found or not.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -7,19 +11,24 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from localblur.common.errors import LocalblurError
 from localblur.datasets.loading.reduction import reduced_picture
 from localblur.training.inference.engine import Engine
-from localblur.training.inference.restore import Pixels, Tile, find_blur, restore_pixels
+from localblur.training.inference.restore import NO_GATE, Pixels, Tile, find_blur, restore_pixels
 from localblur.training.inference.skipping import (
     BOX_COST_PX,
     Box,
     Cells,
     SkipSettings,
+    confirmed_cells,
     cover,
     grown,
     open_cells,
     weights,
 )
+
+Plane = npt.NDArray[Any]
+"""(H, W) or (H, W, C) of an integer type."""
 
 _ROWS = 256
 """Rows that are blended at a time: float32 values of a whole large picture would be most of the memory."""
@@ -34,8 +43,8 @@ class SelectiveRestoration(NamedTuple):
 
     Attributes:
         pixels: (H, W, 3) of the input's type.
-        gate: (H, W) uint8, 255 where the network saw blur: the finest gate fades in where pixels may have changed; what
-            was found before, enlarged, is elsewhere. All of it the finest where the picture was restored at once.
+        gate: (H, W) uint8, 255 where the network saw blur: the finest gate fades in where something was found; what
+            the coarse pass saw, enlarged, is elsewhere. All of it the finest where the picture was restored at once.
         restored: bool (H, W), pixels that may have changed; all others are those of the input.
         share: pixels that went through the network at full size, windows' context included, divided by those there are.
     """
@@ -97,18 +106,21 @@ def restore_selected(
     """
     size = pixels.shape[0], pixels.shape[1]
     cells = open_cells(coarse / np.float32(255), size, settings)
-    result, touched = pixels.copy(), np.zeros(size, bool)
-    gate = np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-    seen = 0
+    seen_from_afar = np.asarray(cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+    result, gate = pixels.copy(), seen_from_afar.copy()
+    regions, covered, seen = [], np.zeros(size, bool), 0
     for region, window in planned_windows(cells, size, settings, engine.size_multiple):
         seen += (window.bottom - window.top) * (window.right - window.left)
         part = np.ascontiguousarray(pixels[window.top : window.bottom, window.left : window.right])
         restored = restore_pixels(engine, part, tile=tile, memory_bytes=memory_bytes)
         inner = _within(region, window)
-        layers = [_Layer(result, pixels, restored.pixels[inner])]
+        _insert(result, restored.pixels[inner], region, covered, settings.cell_px)
         if restored.gate is not None:
-            layers.append(_Layer(gate[..., None], gate[..., None], restored.gate[inner][..., None]))
-        _blend(layers, touched, region, cells, settings.cell_px)
+            _insert(gate, restored.gate[inner], region, covered, settings.cell_px)
+        covered[_within(region)] = True
+        regions.append(region)
+    touched = _fade_out(result, pixels, confirmed_cells(cells, gate, settings), regions, settings.cell_px)
+    _fade_out(gate, seen_from_afar, cells, regions, settings.cell_px)
     return SelectiveRestoration(result, gate, touched, seen / (size[0] * size[1]))
 
 
@@ -125,12 +137,12 @@ def restore_blurred(
     size = pixels.shape[0], pixels.shape[1]
     reduction = coarse_reduction(size, settings)
     if reduction == 1:
-        found = find_blur(engine, pixels, tile=tile, memory_bytes=memory_bytes)
-        dense = restore_pixels(engine, pixels, tile=tile, memory_bytes=memory_bytes)
-        result, touched = pixels.copy(), np.zeros(size, bool)
-        cells = open_cells(found / np.float32(255), size, settings)
-        _blend([_Layer(result, pixels, dense.pixels)], touched, Box(0, 0, *size), cells, settings.cell_px)
-        return SelectiveRestoration(result, found if dense.gate is None else dense.gate, touched, 1.0)
+        result, gate = restore_pixels(engine, pixels, tile=tile, memory_bytes=memory_bytes)
+        if gate is None:
+            raise LocalblurError(NO_GATE)
+        cells = confirmed_cells(open_cells(gate / np.float32(255), size, settings), gate, settings)
+        touched = _fade_out(result, pixels, cells, [Box(0, 0, *size)], settings.cell_px)
+        return SelectiveRestoration(result, gate, touched, 1.0)
     coarse = coarse_gate(engine, pixels, reduction, tile=tile, memory_bytes=memory_bytes)
     return restore_selected(engine, pixels, coarse, settings, tile=tile, memory_bytes=memory_bytes)
 
@@ -141,35 +153,54 @@ def _within(box: Box, window: Box | None = None) -> tuple[slice, slice]:
     return slice(box.top - top, box.bottom - top), slice(box.left - left, box.right - left)
 
 
-class _Layer(NamedTuple):
-    """What is blended, (H, W, C) of one integer type: `after`, which covers a region alone, over `before`."""
+def _insert(whole: Plane, part: Plane, region: Box, covered: npt.NDArray[np.bool_], width: int) -> None:
+    """Put a part into the whole at `region`; over what is covered already it fades in over `width` pixels.
 
-    result: npt.NDArray[Any]
-    before: npt.NDArray[Any]
-    after: npt.NDArray[Any]
-
-
-def _blend(layers: Sequence[_Layer], touched: npt.NDArray[np.bool_], region: Box, cells: Cells, cell_px: int) -> None:
-    """Fade what was restored in `region` into the results where cells are open; these and `touched` are changed.
-
-    Where an earlier region lies below, the new one fades in over the width that two neighbours share: each was restored
-    with the context of its own window.
+    That is the width that two neighbours share: each was restored with the context of its own window.
     """
-    across = _fading(region.left, region.right, cell_px, touched.shape[1])
-    down = _fading(region.top, region.bottom, cell_px, touched.shape[0])
+    across = _fading(region.left, region.right, width, covered.shape[1])
+    down = _fading(region.top, region.bottom, width, covered.shape[0])
+    for rows, inside in _in_rows(region):
+        there, new = _within(rows), part[inside]
+        if covered[there].any():
+            share = np.where(covered[there], np.minimum(down[inside, None], across[None]), np.float32(1))
+            whole[there] = _mixed(whole[there], new, share)
+        else:
+            whole[there] = new
+
+
+def _fade_out(
+    result: Plane, before: Plane, cells: Cells, regions: Sequence[Box], cell_px: int
+) -> npt.NDArray[np.bool_]:
+    """Set the result back to what was before where cells are closed, in regions outside of which both are the same.
+
+    Returns:
+        bool (H, W), where they may differ.
+    """
+    touched = np.zeros(result.shape[:2], bool)
+    done = np.zeros_like(touched)
+    for region in regions:
+        for rows, _ in _in_rows(region):
+            there = _within(rows)
+            weight = weights(cells, rows, cell_px)
+            touched[there] |= weight > 0
+            result[there] = _mixed(before[there], result[there], np.where(done[there], np.float32(1), weight))
+            done[there] = True
+    return touched
+
+
+def _mixed(first: Plane, second: Plane, share: npt.NDArray[np.float32]) -> Plane:
+    """First where the share (H, W) is 0, second where it is 1; whole numbers of their type."""
+    start = first.astype(np.float32)
+    share = share.reshape(share.shape + (1,) * (first.ndim - share.ndim))
+    return np.asarray(np.rint(start + share * (second - start)).astype(first.dtype))
+
+
+def _in_rows(region: Box) -> Iterator[tuple[Box, slice]]:
+    """A region in pieces of a few rows, each with its rows as seen from the region."""
     for first in range(region.top, region.bottom, _ROWS):
-        rows = Box(first, region.left, min(first + _ROWS, region.bottom), region.right)
-        weight = weights(cells, rows, cell_px)
-        there = _within(rows)
-        inside = slice(rows.top - region.top, rows.bottom - region.top)
-        share = np.where(touched[there], np.minimum(down[inside, None], across[None]), np.float32(1))
-        for layer in layers:
-            start = layer.before[there].astype(np.float32)
-            mixed = start + weight[..., None] * (layer.after[inside] - start)
-            below = layer.result[there].astype(np.float32)
-            mixed = np.rint(below + share[..., None] * (mixed - below)).astype(layer.result.dtype)
-            np.copyto(layer.result[there], mixed, where=weight[..., None] > 0)
-        touched[there] |= weight > 0
+        last = min(first + _ROWS, region.bottom)
+        yield Box(first, region.left, last, region.right), slice(first - region.top, last - region.top)
 
 
 def _fading(first: int, last: int, width: int, length: int) -> npt.NDArray[np.float32]:

@@ -1,5 +1,8 @@
 """Which settings find the blur: what skipping saves and what it loses, measured for many settings at once.
 
+Finding and confirming are chosen one after the other. Finding decides what is spent: the least work within the allowed
+loss. Confirming costs nothing and keeps more of what is sharp: as strict as the rest of the allowed loss permits.
+
 Each picture is restored densely once, and its coarse gate taken once for each reduction. What a setting would have
 made of the picture follows without the network: the dense result where cells are open, the picture elsewhere. What it
 would have cost is the number of pixels that would have gone through the network, margins included, and those of the
@@ -22,7 +25,7 @@ from localblur.common.errors import LocalblurError
 from localblur.training.inference.engine import Engine
 from localblur.training.inference.restore import Pixels, choose_tiling, restore_pixels
 from localblur.training.inference.selective import coarse_gate, coarse_reduction, planned_windows
-from localblur.training.inference.skipping import Box, SkipSettings, open_cells, weights
+from localblur.training.inference.skipping import Box, SkipSettings, confirmed_cells, open_cells, weights
 from localblur.training.inference.tiling import round_up, spans
 
 REDUCTIONS = (3, 4, 5, 6)
@@ -31,8 +34,12 @@ SEED_THRESHOLDS = (0.3, 0.5, 0.7, 0.9, 0.97)
 RIMS = ((8, 1), (8, 2), (8, 4), (16, 1), (16, 2), (16, 3))
 """Sides of cells in pixels, and how many cells a rim has."""
 
+CONFIRM_THRESHOLDS = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99)
+
 _PROBE_PX = 512
 _REPEATS = 5
+_ROUNDING = 1 / 12
+"""Mean squared error of rounding, levels squared."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -55,12 +62,14 @@ class Outcome:
         loss_db: weighted PSNR lost against dense restoration; negative where skipping did better.
         found: share of the blurred pixels that lie in open cells.
         kept: share of the pixels outside the mask that come back to the bit whatever the network does.
+        outside_db: PSNR gained over the blurred picture outside the mask; nan where that was not asked for.
     """
 
     work: float
     loss_db: float
     found: float
     kept: float
+    outside_db: float = math.nan
 
     @property
     def faster(self) -> float:
@@ -91,8 +100,18 @@ def settings_grid(
     ]
 
 
-def sweep(engine: Engine, examples: Iterable[Example], grid: Sequence[SkipSettings]) -> list[Trial]:
+def confirmations(chosen: SkipSettings) -> list[SkipSettings]:
+    """The settings with every threshold of confirmation, none of them first, then ever stricter."""
+    return [chosen.model_copy(update={"confirm_threshold": threshold}) for threshold in (0.0, *CONFIRM_THRESHOLDS)]
+
+
+def sweep(
+    engine: Engine, examples: Iterable[Example], grid: Sequence[SkipSettings], *, outside: bool = False
+) -> list[Trial]:
     """Try all settings on all pictures; the trials come in the order of `grid`.
+
+    Args:
+        outside: also measure what happens outside the masks, which takes several times as long for a setting.
 
     Raises:
         LocalblurError: if the network has no gate, or no picture has a blurred pixel.
@@ -101,7 +120,7 @@ def sweep(engine: Engine, examples: Iterable[Example], grid: Sequence[SkipSettin
     share = find_share(engine)
     for example in examples:
         if example.mask.any():
-            for outcomes, outcome in zip(found, _tried(engine, example, grid, share), strict=True):
+            for outcomes, outcome in zip(found, _tried(engine, example, grid, share, outside), strict=True):
                 outcomes.append(outcome)
     if not found or not found[0]:
         raise LocalblurError("no picture has a blurred pixel in its mask; nothing can be measured")
@@ -117,6 +136,15 @@ def best_trial(trials: Sequence[Trial], most_loss_db: float) -> Trial:
     if not allowed:
         return min(trials, key=lambda trial: trial.mean.loss_db)
     return min(allowed, key=lambda trial: trial.mean.work)
+
+
+def strictest_trial(trials: Sequence[Trial], most_loss_db: float) -> Trial:
+    """The strictest confirmation that loses at most so much on average; the first of `trials` if none does.
+
+    Args:
+        trials: of `confirmations`, in their order.
+    """
+    return next((trial for trial in reversed(trials) if trial.mean.loss_db <= most_loss_db), trials[0])
 
 
 def frontier(trials: Sequence[Trial]) -> list[Trial]:
@@ -158,7 +186,26 @@ def weighted_psnr(image: Pixels, sharp: Pixels, mask: Mask) -> float:
     return _psnr(image[mask].astype(np.float32), sharp[mask].astype(np.float32), np.iinfo(sharp.dtype).max)
 
 
-def _tried(engine: Engine, example: Example, grid: Sequence[SkipSettings], share: float) -> Iterator[Outcome]:
+def outside_gain(image: Pixels, example: Example) -> float:
+    """PSNR in dB that was gained over the blurred picture outside the mask; 0 where the mask leaves nothing.
+
+    Errors below what rounding to integers makes, a twelfth of a level squared, count as that: what did not change at
+    all would be infinitely good.
+    """
+    outside = ~example.mask
+    if not outside.any():
+        return 0.0
+    sharp = example.sharp[outside].astype(np.float32)
+    before, after = (
+        max(float(np.mean((one[outside] - sharp) ** 2, dtype=np.float64)), _ROUNDING)
+        for one in (example.blurred, image)
+    )
+    return 10 * math.log10(before / after)
+
+
+def _tried(
+    engine: Engine, example: Example, grid: Sequence[SkipSettings], share: float, outside: bool
+) -> Iterator[Outcome]:
     size = example.mask.shape[0], example.mask.shape[1]
     dense = restore_pixels(engine, example.blurred)
     dense_pixels = network_pixels(engine, *size)
@@ -173,11 +220,13 @@ def _tried(engine: Engine, example: Example, grid: Sequence[SkipSettings], share
         if reduction not in gates:
             gates[reduction] = coarse_gate(engine, example.blurred, reduction)
         gate = gates[reduction]
-        cells = open_cells(gate / np.float32(255), size, settings)
+        cells = found = open_cells(gate / np.float32(255), size, settings)
+        if dense.gate is not None:
+            cells = confirmed_cells(found, dense.gate, settings)
         weight = weights(cells, Box(0, 0, *size), settings.cell_px)
         inside = weight[example.mask][:, None]
         mixed = np.rint(before + inside * (after - before))
-        windows = planned_windows(cells, size, settings, engine.size_multiple)
+        windows = planned_windows(found, size, settings, engine.size_multiple)
         parts = [network_pixels(engine, box.bottom - box.top, box.right - box.left) for _, box in windows]
         # a picture too small to be made smaller is restored as a whole
         work = dense_pixels if reduction == 1 else share * network_pixels(engine, *gate.shape) + sum(parts)
@@ -186,7 +235,13 @@ def _tried(engine: Engine, example: Example, grid: Sequence[SkipSettings], share
             loss_db=dense_db - _psnr(mixed, sharp, top),
             found=float((inside > 0).mean()),
             kept=float((weight[~example.mask] == 0).mean()) if not example.mask.all() else 1.0,
+            outside_db=outside_gain(_blended(example.blurred, dense.pixels, weight), example) if outside else math.nan,
         )
+
+
+def _blended(before: Pixels, after: Pixels, weight: npt.NDArray[np.float32]) -> Pixels:
+    start = before.astype(np.float32)
+    return np.asarray(np.rint(start + weight[..., None] * (after - start)).astype(before.dtype))
 
 
 def _psnr(image: npt.NDArray[Any], sharp: npt.NDArray[Any], top: float) -> float:
@@ -200,4 +255,5 @@ def _mean(outcomes: Sequence[Outcome]) -> Outcome:
         loss_db=fmean(one.loss_db for one in outcomes),
         found=fmean(one.found for one in outcomes),
         kept=fmean(one.kept for one in outcomes),
+        outside_db=fmean(one.outside_db for one in outcomes),
     )

@@ -236,3 +236,6 @@ def test_a_models_own_threshold_is_used_and_the_callers_outranks_it(tmp_path, rn
     store_skipping(folder, SkipSettings(threshold=0.3, seed_threshold=0.95), {})
     assert not changed()
     assert changed("--threshold", "0.3")
+    store_skipping(folder, SkipSettings(threshold=0.3, seed_threshold=0.35, confirm_threshold=0.95), {})
+    assert not changed()
+    assert changed("--threshold", "0.3")

@@ -1,5 +1,6 @@
 """Only what is blurred is restored; the rest comes back to the bit."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -132,3 +133,36 @@ def test_windows_that_meet_fade_into_each_other():
     assert apart > 20  # the windows' own means
     assert steps.max() <= apart / 8
     assert (steps > 0).sum() < 24  # and only where they meet
+    farthest = cv2.dilate((picture[..., 0] > 0).astype(np.uint8), np.ones((161, 161), np.uint8)) > 0
+    assert not found.restored[~farthest].any()
+
+
+class SecondThoughts(RedIsBlurred):
+    """Finds blur where red is high; its finest gate takes back half of that where blue is high too."""
+
+    def forward(self, image):
+        images, (gate,) = super().forward(image)
+        return Restored(images, [gate, gate * (1 - 0.5 * (image[:, 2:] > 0.5).float())])
+
+    def find_blur(self, image):
+        return self(image).gates[0]
+
+
+def test_what_the_finest_gate_does_not_confirm_comes_back_to_the_bit(picture):
+    picture[100:250, 300:500, 2] = 200
+    engine, red = TorchEngine(SecondThoughts()), picture[..., 0] > 127
+    doubted = red & (picture[..., 2] > 127)
+    believing = restore_blurred(engine, picture)
+    strict = restore_blurred(engine, picture, SkipSettings(confirm_threshold=0.6))
+    lenient = restore_blurred(engine, picture, SkipSettings(confirm_threshold=0.4))
+    for found in (believing, lenient):
+        assert found.restored[red].all()
+    np.testing.assert_array_equal(lenient.pixels, believing.pixels)
+    np.testing.assert_array_equal(strict.pixels[100:250, 300:500], picture[100:250, 300:500])
+    assert not strict.restored[doubted].any()
+    assert strict.restored[red & ~doubted].all()
+    np.testing.assert_array_equal(strict.pixels[red & ~doubted], believing.pixels[red & ~doubted])
+    np.testing.assert_array_equal(strict.gate[doubted], believing.gate[doubted])
+    small = np.ascontiguousarray(picture[90:350, 290:530])
+    np.testing.assert_array_equal(restore_blurred(engine, small, SkipSettings(confirm_threshold=0.6)).pixels, small)
+    assert restore_blurred(engine, small).restored.any()

@@ -12,12 +12,16 @@ from localblur.training.inference.engine import TorchEngine
 from localblur.training.inference.restore import restore_pixels
 from localblur.training.inference.selective import restore_blurred
 from localblur.training.inference.skip_tuning import (
+    CONFIRM_THRESHOLDS,
     Example,
     Outcome,
     Trial,
     best_trial,
+    confirmations,
     frontier,
+    outside_gain,
     settings_grid,
+    strictest_trial,
     sweep,
     weighted_psnr,
 )
@@ -28,7 +32,7 @@ from localblur.training.networks.base import RestorationNetwork, Restored
 class Brightens(RestorationNetwork):
     """Adds 0.2 to green where red is high, by a gate that is red's level."""
 
-    size_multiple = 4
+    size_multiple, gated = 4, True
 
     def forward(self, image):
         self.check_size(image)
@@ -39,6 +43,8 @@ class Brightens(RestorationNetwork):
 
 
 class Gateless(Brightens):
+    gated = False
+
     def forward(self, image):
         return Restored(super().forward(image).images, [])
 
@@ -86,16 +92,55 @@ def test_what_is_foretold_happens(example, threshold, monkeypatch):
         assert trial.mean.loss_db > 10
 
 
+class Doubts(Brightens):
+    """Its finest gate believes little of what was found less clearly."""
+
+    def forward(self, image):
+        images, (gate,) = super().forward(image)
+        return Restored(images, [gate, torch.where(gate > 0.6, 0.95, 0.4)])
+
+
+def test_confirming_is_foretold_too(example):
+    engine = TorchEngine(Doubts())
+    noisy = np.clip(example.sharp.astype(int) + np.random.default_rng(1).integers(-3, 4, example.sharp.shape), 0, 255)
+    example = Example(blurred=example.blurred, sharp=noisy.astype(np.uint8), mask=example.mask)
+    chosen = SkipSettings(reduction=2, threshold=0.2, seed_threshold=0.21, cell_px=8, grow_cells=3)
+    trials = sweep(engine, [example], confirmations(chosen), outside=True)
+    assert [trial.settings.confirm_threshold for trial in trials][:3] == [0, 0.3, 0.5]
+    assert trials[1].mean == trials[0].mean
+    for trial in (trials[0], trials[2]):
+        found = restore_blurred(engine, example.blurred, trial.settings).pixels
+        dense = restore_pixels(engine, example.blurred).pixels
+        before, after = (weighted_psnr(one, example.sharp, example.mask) for one in (dense, found))
+        assert trial.mean.loss_db == pytest.approx(before - after, abs=1e-3)
+        assert trial.mean.outside_db == pytest.approx(outside_gain(found, example), abs=1e-4)
+    assert trials[2].mean.loss_db > trials[0].mean.loss_db + 1
+    assert trials[2].mean.kept > trials[0].mean.kept
+    assert trials[2].mean.work == trials[0].mean.work
+    assert strictest_trial(trials, trials[0].mean.loss_db) is trials[1]
+    assert strictest_trial(trials, 99).settings.confirm_threshold == CONFIRM_THRESHOLDS[-1]
+    assert strictest_trial(trials, -99) is trials[0]
+
+
+def test_what_changes_outside_is_measured_and_nothing_is_infinitely_good(example):
+    harmed = example.blurred.copy()
+    harmed[~example.mask] += 3
+    assert outside_gain(example.blurred, example) == 0
+    assert outside_gain(harmed, example) == pytest.approx(10 * np.log10(1 / 12 / 9))
+    everywhere = Example(blurred=example.blurred, sharp=example.sharp, mask=np.ones_like(example.mask))
+    assert outside_gain(harmed, everywhere) == 0
+
+
 class Sleeper(TorchEngine):
     """Finds in a quarter of the time in which it restores."""
 
     def find(self, window):
-        time.sleep(0.02)
+        time.sleep(0.05)
         return window[:, :1]
 
     def run(self, window):
-        time.sleep(0.08)
-        return super().run(window)
+        time.sleep(0.2)
+        return torch.cat([window, window[:, : int(self._module.gated)]], 1)
 
 
 def test_the_share_of_finding_is_taken_from_the_clock():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from localblur.training.inference.skipping import Box, SkipSettings, cover, grown, open_cells, weights
+from localblur.training.inference.skipping import Box, SkipSettings, confirmed_cells, cover, grown, open_cells, weights
 
 SETTINGS = SkipSettings(grow_cells=0)
 
@@ -112,3 +112,23 @@ def test_open_cells_at_the_border_count_fully_up_to_it():
 
 def test_boxes_grow_to_multiples_and_stay_inside():
     assert grown(Box(20, 3, 50, 60), 10, (55, 100), 8) == Box(8, 0, 55, 70)
+
+
+def test_a_cell_stays_open_if_it_or_its_rim_is_confirmed():
+    cells = np.zeros((10, 12), bool)
+    cells[2:8, 2:10] = True
+    gate = np.full((160, 192), 120, np.uint8)
+    gate[48:64, 48:64] = 250  # cell (3, 3)
+    gate[0:16, 160:176] = 250  # a closed one
+    kept = confirmed_cells(cells, gate, SkipSettings(grow_cells=1, confirm_threshold=0.9))
+    expected = np.zeros_like(cells)
+    expected[2:5, 2:5] = True
+    np.testing.assert_array_equal(kept, expected)
+    np.testing.assert_array_equal(confirmed_cells(cells, gate, SkipSettings(confirm_threshold=0.4)), cells)
+    np.testing.assert_array_equal(confirmed_cells(cells, gate, SkipSettings()), cells)
+
+
+def test_confirmation_works_where_cells_are_cut_by_the_border():
+    gate = np.full((37, 53), 255, np.uint8)
+    cells = np.ones((3, 4), bool)
+    assert confirmed_cells(cells, gate, SkipSettings(confirm_threshold=0.98)).all()
