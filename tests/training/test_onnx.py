@@ -1,6 +1,7 @@
 """Exported networks give torch's values at any size; needs the onnx extra."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,9 @@ def test_an_existing_file_and_another_suffix_are_refused(exported):
 def test_outputs_equal_torch_at_sizes_it_was_not_exported_with(exported, network, rng, size):
     image = torch.from_numpy(rng.random((1, 3, *size), dtype=np.float32))
     expected, found = TorchEngine(network).run(image), OnnxEngine(exported, CPU).run(image)
-    torch.testing.assert_close(OnnxEngine(exported, CPU).find(image), found[:, 3:], rtol=0, atol=0)
+    where = OnnxEngine(exported, CPU).find(image)
+    torch.testing.assert_close(where, TorchEngine(network).find(image), rtol=0, atol=1e-4)
+    assert float((where - found[:, 3:]).abs().max()) > 1e-3
     assert found.shape == expected.shape == (1, 4, *size)
     assert float((found - expected).abs().max()) < 1e-4
 
@@ -126,6 +129,27 @@ def test_the_file_says_what_it_is(exported):
     assert described["network"] == "lbag"
     assert described["size_multiple"] == 4
     assert described["gated"]
+    assert described["finds_early"]
+
+
+def test_a_file_without_a_coarse_gate_is_searched_by_its_only_one(tmp_path, rng):
+    network = NETWORKS["lbag"](OPTIONS | {"multiscale_gate": False}).eval()
+    export_onnx(network, ModelCard(network="lbag", options={}, parameters=1), tmp_path / "one.onnx")
+    engine, image = OnnxEngine(tmp_path / "one.onnx", CPU), torch.from_numpy(rng.random((1, 3, 64, 96), np.float32))
+    torch.testing.assert_close(engine.find(image), engine.run(image)[:, 3:], rtol=0, atol=0)
+    torch.testing.assert_close(engine.find(image), TorchEngine(network).find(image), rtol=0, atol=1e-4)
+
+
+def test_finding_takes_less_time_than_restoring(exported):
+    engine, image = OnnxEngine(exported, CPU), torch.full((1, 3, 512, 512), 0.5)
+
+    def seconds(work) -> float:
+        start = time.perf_counter()
+        work(image)
+        return time.perf_counter() - start
+
+    finding, restoring = (min(seconds(work) for _ in range(4)) for work in (engine.find, engine.run))
+    assert finding < 0.85 * restoring
 
 
 def test_deblur_runs_it(exported, network, rng, tmp_path):

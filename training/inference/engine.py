@@ -102,9 +102,7 @@ class TorchEngine:
 
     def find(self, window: torch.Tensor) -> torch.Tensor:
         """See `Engine`; raises as `run` does."""
-        gate = self._checked(self._computed(self._module.find_blur, window).float())
-        size = window.shape[-2:]
-        return F.interpolate(gate, size=size, mode="bilinear", align_corners=False).to(window.device)
+        return enlarged(self._checked(self._computed(self._module.find_blur, window).float()), window)
 
     def _computed(self, work: Callable[[torch.Tensor], Any], window: torch.Tensor) -> Any:
         try:
@@ -203,6 +201,11 @@ def prepare(module: RestorationNetwork, device: torch.device) -> RestorationNetw
     moved: Any = module.to(device)
     moved.to(memory_format=torch.channels_last)
     return module.eval()
+
+
+def enlarged(gate: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """A gate (B, 1, h, w) at the size of a window and where that lies."""
+    return F.interpolate(gate, size=window.shape[-2:], mode="bilinear", align_corners=False).to(window.device)
 
 
 def duplicate(module: RestorationNetwork) -> RestorationNetwork:

@@ -33,7 +33,7 @@ CHECK_SIZES = ((64, 96), (128, 128), (160, 224))
 A network that averages over windows is compared above them too, see `_check_sizes`.
 """
 METADATA_KEY = "localblur"
-INPUT, IMAGE, GATE = "blurred", "restored", "gate"
+INPUT, IMAGE, GATE, COARSE_GATE = "blurred", "restored", "gate", "coarse_gate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class ExportedModel:
 
     Attributes:
         gated: there is a second output, the gate.
+        finds_early: there is a third one, the gate of the coarsest scale, for which most of the work is not needed.
         network, parameters: of the model's card.
         skipping: the model's own settings for finding blur, see `SkipSettings`; empty for the program's.
     """
@@ -52,11 +53,12 @@ class ExportedModel:
     gated: bool
     network: str
     parameters: int
+    finds_early: bool = False
     skipping: dict[str, Any] = field(default_factory=dict)
 
 
-class _Finest(nn.Module):
-    """A network that returns the finest image, and its gate where there is one, as plain tensors."""
+class _Outputs(nn.Module):
+    """A network that returns the finest image as a plain tensor, and its gate and the coarsest where it has them."""
 
     def __init__(self, network: RestorationNetwork) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class _Finest(nn.Module):
 
     def forward(self, blurred: torch.Tensor) -> tuple[torch.Tensor, ...]:
         restored: Restored = self.network(blurred)
-        return restored.images[-1], *restored.gates[-1:]
+        return restored.images[-1], *restored.gates[-1:], *restored.gates[: len(restored.gates) > 1]
 
 
 def import_onnx() -> tuple[Any, Any]:
@@ -96,31 +98,32 @@ def export_onnx(
             by more than `TOLERANCE`; then nothing is written.
     """
     onnx, _ = import_onnx()
-    finest = _Finest(duplicate(module).cpu()).eval()
+    outputs = _Outputs(duplicate(module).cpu()).eval()
     multiple = module.size_multiple
     example = torch.rand(1, 3, *CHECK_SIZES[0], generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        gated = len(finest(example)) > 1
+        names = [IMAGE, GATE, COARSE_GATE][: len(outputs(example))]
     described = ExportedModel(
         size_multiple=multiple,
         margin_px=module.margin_px,
         global_statistics=module.global_statistics,
-        gated=gated,
+        gated=GATE in names,
         network=card.network,
         parameters=card.parameters,
+        finds_early=COARSE_GATE in names,
         skipping={} if skipping is None else skipping.model_dump(mode="json"),
     )
     shapes = {
         2: multiple * torch.export.Dim("h", min=1, max=8192),
         3: multiple * torch.export.Dim("w", min=1, max=8192),
     }
-    program = _convert(finest, example, shapes, [IMAGE, GATE][: 1 + gated], card.network)
+    program = _convert(outputs, example, shapes, names, card.network)
     model = program.model_proto
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, json.dumps(asdict(described))
     with atomic_path(path) as temporary:
         onnx.save(model, str(temporary))
-        return _compare(finest, temporary, _check_sizes(module))
+        return _compare(outputs, temporary, _check_sizes(module))
 
 
 def _check_sizes(module: RestorationNetwork) -> list[tuple[int, int]]:
@@ -131,7 +134,7 @@ def _check_sizes(module: RestorationNetwork) -> list[tuple[int, int]]:
     return [*CHECK_SIZES, *([(above * multiple, (above + 1) * multiple)] if window_px else [])]
 
 
-def _convert(finest: _Finest, example: torch.Tensor, shapes: dict[int, Any], outputs: list[str], network: str) -> Any:
+def _convert(outputs: _Outputs, example: torch.Tensor, shapes: dict[int, Any], names: list[str], network: str) -> Any:
     silenced = logging.root.manager.disable
     # both are about torch's own use of torch, and of packages that are not needed
     logging.disable(logging.WARNING)
@@ -140,12 +143,12 @@ def _convert(finest: _Finest, example: torch.Tensor, shapes: dict[int, Any], out
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.onnx.export(
-                finest,
+                outputs,
                 (example,),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=outputs,
+                output_names=names,
                 dynamic_shapes=(shapes,),
                 verbose=False,
             )
@@ -155,14 +158,14 @@ def _convert(finest: _Finest, example: torch.Tensor, shapes: dict[int, Any], out
         logging.disable(silenced)
 
 
-def _compare(finest: _Finest, path: Path, sizes: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
+def _compare(outputs: _Outputs, path: Path, sizes: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
     session = open_session(path)
     rng = np.random.default_rng(0)
     differences: dict[tuple[int, int], float] = {}
     for size in sizes:
         image = rng.random((1, 3, *size), dtype=np.float32)
         with torch.inference_mode():
-            expected = finest(torch.from_numpy(image))
+            expected = outputs(torch.from_numpy(image))
         found: Sequence[npt.NDArray[Any]] = session.run(None, {INPUT: image})
         differences[size] = max(
             float(np.abs(one - other.numpy()).max()) for one, other in zip(found, expected, strict=True)
@@ -179,9 +182,20 @@ def open_session(path: Path, *, gpu: bool = False) -> Any:
     Raises:
         LocalblurError: if ONNX is not installed, or the file is missing or damaged.
     """
-    _, onnxruntime = import_onnx()
     if not path.is_file():
         raise LocalblurError(f"no ONNX file {path}; make one with export-model")
+    return _session(str(path), str(path), gpu)
+
+
+def open_partial_session(path: Path, output: str, *, gpu: bool = False) -> Any:
+    """An onnxruntime session of what one output needs; onnxruntime itself computes all whatever is asked for."""
+    onnx, _ = import_onnx()
+    part = onnx.utils.Extractor(onnx.load(str(path))).extract_model([INPUT], [output])
+    return _session(part.SerializeToString(), str(path), gpu)
+
+
+def _session(model: str | bytes, name: str, gpu: bool) -> Any:
+    _, onnxruntime = import_onnx()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     wanted = ["CUDAExecutionProvider"] if gpu else []
@@ -192,6 +206,6 @@ def open_session(path: Path, *, gpu: bool = False) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = torch.get_num_threads()
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[*wanted, "CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=[*wanted, "CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises kinds of its own
-        raise LocalblurError(f"cannot read {path} as an ONNX model: {' '.join(str(error).split())[:200]}") from error
+        raise LocalblurError(f"cannot read {name} as an ONNX model: {' '.join(str(error).split())[:200]}") from error

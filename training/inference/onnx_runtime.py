@@ -1,6 +1,7 @@
 """Running an exported network with onnxruntime; the counterpart of `TorchEngine`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,17 @@ import numpy as np
 import torch
 
 from localblur.common.errors import LocalblurError
-from localblur.training.inference.engine import resident_bytes
-from localblur.training.inference.onnx_export import INPUT, METADATA_KEY, ExportedModel, open_session
+from localblur.training.inference.engine import enlarged, resident_bytes
+from localblur.training.inference.onnx_export import (
+    COARSE_GATE,
+    GATE,
+    IMAGE,
+    INPUT,
+    METADATA_KEY,
+    ExportedModel,
+    open_partial_session,
+    open_session,
+)
 
 _PROBE_PX = 256
 _ROOM = 1.5
@@ -24,7 +34,9 @@ class OnnxEngine:
     """
 
     def __init__(self, path: Path, device: torch.device) -> None:
-        self._session: Any = open_session(path, gpu=device.type == "cuda")
+        self._path, self._gpu = path, device.type == "cuda"
+        self._session: Any = open_session(path, gpu=self._gpu)
+        self._finder: Any = None
         found = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         try:
             self.description = ExportedModel(**json.loads(found or "null"))
@@ -47,23 +59,32 @@ class OnnxEngine:
         Raises:
             LocalblurError: if memory runs out, or the network returns NaN.
         """
+        names = [IMAGE, GATE][: 1 + self.gated]
+        return torch.cat(self._computed(self._session, window, names), dim=1).to(window.device)
+
+    def find(self, window: torch.Tensor) -> torch.Tensor:
+        """See `Engine`; with all the work of `run` where the file has no gate of its coarsest scale."""
+        if not self.description.finds_early:
+            return self.run(window)[:, 3:]
+        if self._finder is None:
+            self._finder = open_partial_session(self._path, COARSE_GATE, gpu=self._gpu)
+        (gate,) = self._computed(self._finder, window, [COARSE_GATE])
+        return enlarged(gate, window)
+
+    def _computed(self, session: Any, window: torch.Tensor, names: Sequence[str]) -> list[torch.Tensor]:
         image = np.ascontiguousarray(window.detach().cpu().float().numpy())
         try:
-            results = self._session.run(None, {INPUT: image})
+            found = session.run(list(names), {INPUT: image})
         except Exception as error:  # onnxruntime raises kinds of its own
             size = f"{window.shape[-1]}x{window.shape[-2]}"
             told = " ".join(str(error).split())[:200]
             raise LocalblurError(
                 f"onnxruntime failed on a window of {size} px ({told}); try a smaller --tile"
             ) from error
-        result = torch.from_numpy(np.concatenate(results, axis=1))
-        if not bool(torch.isfinite(result).all()):
+        results = [torch.from_numpy(values) for values in found]
+        if not all(bool(torch.isfinite(values).all()) for values in results):
             raise LocalblurError("the network returned NaN or infinite values; its weights are damaged")
-        return result.to(window.device)
-
-    def find(self, window: torch.Tensor) -> torch.Tensor:
-        """The gate that `run` returns: the file has no other."""
-        return self.run(window)[:, 3:]
+        return results
 
     def bytes_per_pixel(self) -> float:
         """From what the process grows by in a probe."""
