@@ -135,10 +135,19 @@ def fit_weights(module: nn.Module, weights: Mapping[str, torch.Tensor], origin: 
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a training state atomically; it may hold tensors, numbers, texts, lists and dicts, nothing else."""
+    """Write a training state atomically; it may hold tensors, numbers, texts, lists and dicts, nothing else.
+
+    Raises:
+        LocalblurError: if it cannot be written; what was there before stays.
+    """
     content = {"format": _STATE_FORMAT, "schema_version": SCHEMA_VERSION, **state}
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch's own way of saying what the system said
+            raise LocalblurError(
+                f"cannot write {path}; is the disk full? ({' '.join(str(error).split())[:150]})"
+            ) from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

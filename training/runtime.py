@@ -35,6 +35,7 @@ class Runtime:
         device: where tensors live.
         rank, ranks: this process, and how many there are.
         main: whether this process writes files.
+        first_here: whether it is the first on its machine.
     """
 
     def __init__(self, device: str = "auto") -> None:
@@ -48,6 +49,7 @@ class Runtime:
         self.rank: int = self._accelerator.process_index
         self.ranks: int = self._accelerator.num_processes
         self.main: bool = self._accelerator.is_main_process
+        self.first_here: bool = self._accelerator.is_local_main_process
         if self.device.type == "cpu":
             keep_freed_memory()
 

@@ -17,7 +17,7 @@ from localblur.common.command import (
     settings_options,
 )
 from localblur.common.errors import LocalblurError
-from localblur.common.settings import load_settings
+from localblur.common.settings import load_settings, read_yaml
 from localblur.training.recipes import recipe_names
 
 if TYPE_CHECKING:
@@ -89,20 +89,18 @@ def main(
     for a given time, choose --set steps=N from the shown speed; --minutes only cuts a run short. With several GPUs:
     torchrun --nproc-per-node=N -m localblur.training.train_lbag ...
     """
-    values: dict[str, Any] = {}
+    flags = []
     if ctx.get_parameter_source("seed") is not ParameterSource.DEFAULT:
-        values["seed"] = seed
+        flags.append(f"seed={seed}")
     if minutes is not None:
-        values["max_minutes"] = minutes
-    if download:
-        overrides = (*overrides, f"objective.vgg_weights={downloaded_vgg()}")
+        flags.append(f"max_minutes={minutes}")
     request = TrainingRequest(
         data=data,
         output=output,
         recipe=recipe,
-        values=values,
         config=config,
-        overrides=overrides,
+        overrides=(*flags, *overrides),
+        download=download,
         resume=resume,
         overwrite=overwrite,
         device=device,
@@ -125,8 +123,10 @@ class TrainingRequest:
     Attributes:
         data: pairs files.
         output: the run's folder.
-        recipe: name of a recipe; None is the resumed run's, else `lbag`.
+        recipe: name of a recipe; None is the resumed run's, else what `config` names, else none with a `config` and
+            `lbag` without.
         values, config, overrides: settings over the recipe's, in rising order of precedence.
+        download: fetch VGG19's weights if the settings need them and name no file.
         resume: continue from the checkpoint in `output`; one that has none yet begins with its own settings.
         overwrite: replace a run in `output`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -139,6 +139,7 @@ class TrainingRequest:
     values: dict[str, Any] = field(default_factory=dict)
     config: Path | None = None
     overrides: tuple[str, ...] = ()
+    download: bool = False
     resume: bool = False
     overwrite: bool = False
     device: str = "auto"
@@ -155,9 +156,12 @@ def run_training(request: TrainingRequest) -> "Summary":
     runtime, output = Runtime(request.device), request.output
     with RunFolder(output, resume=request.resume, overwrite=request.overwrite, writing=runtime.main) as folder:
         settings, opened, state = _prepared(request, folder, runtime)
-        folder.prepare(settings.model_dump(mode="json"), request.data, opened.fingerprint, fresh=state is None)
-        runtime.wait()
-        return train(settings, opened, output, runtime=runtime, workers=request.workers, state=state)
+
+        def ready() -> None:
+            folder.prepare(settings.model_dump(mode="json"), request.data, opened.fingerprint, fresh=state is None)
+            runtime.wait()
+
+        return train(settings, opened, output, runtime=runtime, workers=request.workers, state=state, ready=ready)
 
 
 def try_training(request: TrainingRequest) -> "list[str]":
@@ -178,13 +182,23 @@ def try_training(request: TrainingRequest) -> "list[str]":
     return described(tried) if runtime.main else []
 
 
-def downloaded_vgg() -> Path:
-    """VGG19's weights where torchvision keeps them too, fetched if they are not there yet."""
+def vgg_folder() -> Path:
+    """Where torchvision keeps weights that it fetched."""
     import torch
 
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def fetch_vgg(settings: "TrainingSettings", runtime: "Runtime") -> None:
+    """Fetch VGG19's weights if they are needed and are those of `vgg_folder`; once on each machine."""
     from localblur.training.objectives.vgg_features import download_vgg19
 
-    return download_vgg19(Path(torch.hub.get_dir()) / "checkpoints")
+    chosen = settings.objective
+    if not chosen.perceptual_weight or chosen.vgg_weights is None or chosen.vgg_weights.parent != vgg_folder():
+        return
+    if runtime.first_here:
+        download_vgg19(vgg_folder())
+    runtime.wait()
 
 
 def say_now(text: str) -> None:
@@ -208,7 +222,8 @@ def report(summary: "Summary", output: Path) -> None:
         for name, title in (("psnr", "PSNR"), ("weighted_psnr", "weighted PSNR")):
             before, after = figures[f"{name}_blurred"], figures[f"{name}_restored"]
             if math.isnan(after):
-                click.echo(f"validation {title}: none, no patch has a blur mask")
+                why = "every patch is sharp" if name == "psnr" else "no patch has a blur mask"
+                click.echo(f"validation {title}: none, {why}")
                 continue
             click.echo(f"validation {title}: blurred {before:.2f} dB, restored {after:.2f} dB ({after - before:+.2f})")
         click.echo(f"best model (step {summary.best_step}): {output / 'best'}")
@@ -225,11 +240,17 @@ def _prepared(
 ) -> "tuple[TrainingSettings, TrainingData, dict[str, Any] | None]":
     """Settings, data, and the state to continue from."""
     from localblur.training.checkpoint import load_state
+    from localblur.training.objectives.vgg_features import VGG19_NAME
     from localblur.training.running.data import open_data
 
     state = load_state(folder.checkpoint) if request.resume and folder.checkpoint.exists() else None
-    base = _base_values(request.recipe, folder, state) if request.resume else _recipe_values(request.recipe)
+    base = _base_values(request, folder, state) if request.resume else _recipe_values(request)
+    if request.download:
+        objective = base.setdefault("objective", {})
+        objective["vgg_weights"] = objective.get("vgg_weights") or vgg_folder() / VGG19_NAME
     settings = _resolve(base, request.values, request.config, request.overrides)
+    if request.download:
+        fetch_vgg(settings, runtime)
     # a GPU has time to spare for changing patches, which the processes that load them have not
     return settings, open_data(request.data, settings, deferred=runtime.device.type == "cuda"), state
 
@@ -239,17 +260,22 @@ def _check(request: TrainingRequest) -> None:
         raise LocalblurError("--resume continues a run and --overwrite replaces it; give one of them")
 
 
-def _recipe_values(recipe: str | None) -> dict[str, Any]:
+def _recipe_values(request: TrainingRequest) -> dict[str, Any]:
+    """What the settings of a new run are laid over; see `TrainingRequest.recipe`."""
     from localblur.training.running.config import read_recipe
 
-    return read_recipe(recipe or "lbag")
+    if request.recipe is not None or request.config is None:
+        return read_recipe(request.recipe or "lbag")
+    named = read_yaml(request.config).get("recipe")
+    return read_recipe(named) if named in recipe_names() else {}
 
 
-def _base_values(recipe: str | None, folder: "RunFolder", state: dict[str, Any] | None) -> dict[str, Any]:
+def _base_values(request: TrainingRequest, folder: "RunFolder", state: dict[str, Any] | None) -> dict[str, Any]:
     """What a resumed run began with: from its checkpoint; killed before the first one, from what it wrote at once."""
     saved = dict(state["settings"]) if state is not None else folder.stored_settings()
     if saved is None:
-        return _recipe_values(recipe)
+        return _recipe_values(request)
+    recipe = request.recipe
     if recipe is not None and recipe != saved.get("recipe"):
         raise LocalblurError(
             f"the run in {folder.path} was begun with recipe {saved.get('recipe')}, not {recipe}; leave --recipe out,"

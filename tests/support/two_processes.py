@@ -7,6 +7,7 @@ import socket
 import torch
 from striped_data import striped_data, tiny_settings
 
+from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import load_state
 from localblur.training.running.loop import STATE_NAME, train
 from localblur.training.runtime import Runtime
@@ -62,3 +63,12 @@ def whole_and_interrupted(runtime, folder, changes, workers, stop_at):
     runtime.wait()
     state = load_state(folder / "parts" / STATE_NAME)
     train(chosen, striped_data(), folder / "parts", runtime=runtime, workers=workers, state=state)
+
+
+def stopped_by_a_batch_of_the_second(runtime, folder):
+    """Train with a sample that only the second process gets and that is not finite; leave what each was told."""
+    chosen = tiny_settings(nonfinite_limit=0)
+    try:
+        train(chosen, striped_data(broken={1}), folder / "run", runtime=runtime)
+    except LocalblurError as error:
+        (folder / f"told{runtime.rank}").write_text(str(error))

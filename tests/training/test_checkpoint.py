@@ -1,6 +1,7 @@
 """Model folders and training states."""
 
 import json
+import sys
 
 import pytest
 import safetensors.torch
@@ -175,3 +176,20 @@ def test_a_state_runs_no_code(tmp_path, monkeypatch):
     with pytest.raises(LocalblurError, match="damaged or something else"):
         load_state(tmp_path / "checkpoint.pt")
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
+def test_a_state_that_does_not_fit_on_the_disk_is_one_line_and_the_one_before_stays(tmp_path):
+    import resource
+
+    path = tmp_path / "checkpoint.pt"
+    save_state(path, {"step": 3, "settings": {}})
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises((LocalblurError, OSError), match=r"checkpoint\.pt"):
+            save_state(path, {"step": 4, "settings": {}, "weights": torch.rand(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

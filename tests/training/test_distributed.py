@@ -3,12 +3,13 @@
 import sys
 
 import pytest
+import torch
 from striped_data import assert_equal_bits, tiny_settings
-from two_processes import run_in_two, whole_and_interrupted
+from two_processes import run_in_two, stopped_by_a_batch_of_the_second, whole_and_interrupted
 
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import load_state
-from localblur.training.running.loop import STATE_NAME
+from localblur.training.running.loop import DUMP_NAME, STATE_NAME
 from localblur.training.running.run_log import read_log
 from localblur.training.running.updater import check_shares
 
@@ -36,6 +37,17 @@ def test_two_processes_resume_to_the_same_bits(tmp_path, changes, workers):
     assert len(whole["random"]) == 2
     steps = [record["step"] for record in read_log(tmp_path / "parts") if record["kind"] == "validation"]
     assert steps == sorted(set(steps))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over spawn is not set up there")
+def test_the_batch_that_was_not_finite_is_kept_whichever_process_had_it(tmp_path):
+    run_in_two(stopped_by_a_batch_of_the_second, tmp_path)
+    for rank in range(2):
+        assert "loss nan or gradient nan is not finite at step 1" in (tmp_path / f"told{rank}").read_text()
+    dump = load_state(tmp_path / "run" / DUMP_NAME)
+    assert dump["rank"] == 1
+    assert bool(torch.isnan(dump["batch"]["blurred"]).any())
 
 
 def test_a_batch_that_processes_cannot_share_is_refused():

@@ -9,10 +9,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from localblur.common.locking import FolderLock
+from localblur.common.errors import LocalblurError
+from localblur.common.locking import LOCK_NAME, FolderLock
 from localblur.datasets.pair import Pair, PairInfo, Verdict
 from localblur.datasets.store import PairsFile, PairsWriter, StoreHeader
 from localblur.training.checkpoint import load_model, load_state
+from localblur.training.running.config import TrainingSettings
 from localblur.training.running.data import fingerprint
 from localblur.training.running.run_log import read_log
 from localblur.training.train_lbag import main
@@ -266,14 +268,72 @@ def test_the_fingerprint_knows_pixels_masks_and_verdicts_but_not_places(tmp_path
     assert of("e.h5") == prints[0]
 
 
-def test_pairs_without_masks_train_and_are_judged_by_plain_psnr(tmp_path):
+def test_pairs_without_masks_train_and_are_judged_by_plain_psnr(tmp_path, caplog):
     path = write_pairs(tmp_path / "plain.h5", masked=False)
     result = call(path, "--recipe", "lbag-small", "-o", tmp_path / "run")
     assert result.exit_code == 0, result.output
+    assert "all of 2 training pairs have no blur mask" in caplog.text
     metrics = load_model(tmp_path / "run")[1].metrics
     assert metrics["weighted_psnr_restored"] is None
     assert metrics["psnr_restored"] > 0
     assert "nan" not in result.output
+
+
+def test_a_call_that_fails_costs_nothing(finished, tmp_path, pairs):
+    """Neither the run that it was to replace, nor the folder that it was to begin in."""
+    run = tmp_path / "copy"
+    shutil.copytree(finished[0], run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != LOCK_NAME}
+    typo = ("--recipe", "lbag-small", "--set", f"initial_weights={tmp_path / 'typo.pkl'}")
+    assert "typo.pkl" in one_line(call(pairs, "-o", run, "--overwrite", *typo))
+    assert {path: path.read_bytes() for path in before} == before
+    assert "typo.pkl" in one_line(call(pairs, "-o", tmp_path / "new", *typo))
+    assert not (tmp_path / "new").exists()
+    result = call(pairs, "-o", tmp_path / "new", "--recipe", "lbag-small")
+    assert result.exit_code == 0, result.output
+
+
+def test_flags_outrank_a_file_and_a_file_without_a_recipe_has_none(tmp_path, pairs):
+    about = tmp_path / "own.yaml"
+    small = (
+        "data: {patch_px: 48, batch: 2}\nvalidation: {patch_px: 48, samples: 2}\nseed: 3\nmax_minutes: 60\nsteps: 2\n"
+        "schedule: {warmup_steps: 0}\n"
+    )
+    about.write_text("network: {name: tiny}\n" + small)
+    result = call(pairs, "--config", about, "-o", tmp_path / "a", "--seed", 5, "--minutes", 7, small=False)
+    assert result.exit_code == 0, result.output
+    settings = json.loads((tmp_path / "a" / "run.json").read_text())["settings"]
+    assert (settings["seed"], settings["max_minutes"], settings["recipe"]) == (5, 7, "custom")
+    assert settings["objective"] == TrainingSettings().objective.model_dump(mode="json")
+    about.write_text("recipe: tiny\n" + small)
+    assert call(pairs, "--config", about, "-o", tmp_path / "b", small=False).exit_code == 0
+    settings = json.loads((tmp_path / "b" / "run.json").read_text())["settings"]
+    assert (settings["recipe"], settings["network"]["name"], settings["seed"]) == ("tiny", "tiny", 3)
+    assert settings["objective"]["gate_weight"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sets", "fetched"),
+    [
+        ("tiny", ("schedule.warmup_steps=0", "steps=1"), 0),
+        ("deblurgan", ("optimizer.lr=-1",), 0),
+        ("deblurgan", ("objective.vgg_weights=own.pth",), 0),
+        ("deblurgan", (), 1),
+    ],
+)
+def test_weights_are_fetched_only_where_needed(tmp_path, pairs, monkeypatch, recipe, sets, fetched):
+    calls = []
+
+    def fetch(folder):
+        calls.append(folder)
+        raise LocalblurError("no network in tests")
+
+    monkeypatch.setattr("localblur.training.objectives.vgg_features.download_vgg19", fetch)
+    more = [item for setting in sets for item in ("--set", setting)]
+    shape = ["--set", "data.patch_px=48", "--set", "validation.patch_px=48", "--set", "schedule.constant_steps=0"]
+    result = call(pairs, "--recipe", recipe, "--download", "-o", tmp_path / "run", *shape, *more, small=False)
+    assert len(calls) == fetched, result.output
+    assert ("no network in tests" in result.output) == bool(fetched)
 
 
 def test_a_dry_run_tells_what_a_run_takes_and_writes_nothing(tmp_path, pairs):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from localblur.common.settings import Settings
+from localblur.common.settings import AtLeast0, Settings
 from localblur.training.networks.base import RestorationNetwork, Restored
 from localblur.training.networks.channel_norm import ChannelNorm
 
@@ -31,9 +31,9 @@ class NAFNetOptions(Settings):
     """
 
     width: int = Field(default=32, ge=1)
-    encoder_blocks: tuple[int, int, int, int] = (1, 1, 1, 28)
+    encoder_blocks: tuple[AtLeast0, AtLeast0, AtLeast0, AtLeast0] = (1, 1, 1, 28)
     middle_blocks: int = Field(default=1, ge=0)
-    decoder_blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
+    decoder_blocks: tuple[AtLeast0, AtLeast0, AtLeast0, AtLeast0] = (1, 1, 1, 1)
     local_pooling: bool = True
     train_patch_px: int = Field(default=256, ge=16, multiple_of=16)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from localblur.common.settings import Settings
+from localblur.common.settings import AtLeast0, Settings
 from localblur.training.networks.base import RestorationNetwork, Restored
 from localblur.training.networks.channel_norm import ChannelNorm
 
@@ -28,9 +28,9 @@ class RestormerOptions(Settings):
     """
 
     width: int = Field(default=48, ge=8, multiple_of=8)
-    blocks: tuple[int, int, int, int] = (4, 6, 6, 8)
+    blocks: tuple[AtLeast0, AtLeast0, AtLeast0, AtLeast0] = (4, 6, 6, 8)
     refinement_blocks: int = Field(default=4, ge=0)
-    expansion: float = Field(default=2.66, gt=0)
+    expansion: float = Field(default=2.66, ge=0.125)
 
 
 class Norm(nn.Module):

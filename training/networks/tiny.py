@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from localblur.common.settings import Settings
+from localblur.common.settings import AtLeast0, AtLeast1, Settings
 from localblur.training.networks.base import RestorationNetwork, Restored
 
 _KERNEL = 5
@@ -26,8 +26,8 @@ class TinyOptions(Settings):
         blocks: blocks at each of them; the first three again on the way back.
     """
 
-    widths: tuple[int, int, int, int] = (24, 40, 56, 80)
-    blocks: tuple[int, int, int, int] = (1, 2, 2, 3)
+    widths: tuple[AtLeast1, AtLeast1, AtLeast1, AtLeast1] = (24, 40, 56, 80)
+    blocks: tuple[AtLeast0, AtLeast0, AtLeast0, AtLeast0] = (1, 2, 2, 3)
 
 
 class Block(nn.Module):

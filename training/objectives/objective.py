@@ -66,7 +66,7 @@ def objective(restored: Restored, target: Target, settings: ObjectiveSettings) -
             weights["gate"] = settings.gate_weight
         if settings.outside_weight or settings.outside_ramp[1]:  # shown also while its weight is still 0
             values = losses.outside_residual(restored.images[-1], target.blurred, target.mask)
-            parts["outside"] = _mean_known(values, target.has_mask)
+            parts["outside"] = _sample_mean(values, target.has_mask)
             weights["outside"] = settings.outside_weight
         total = torch.zeros((), device=target.sharp.device)
         for name, weight in weights.items():
@@ -107,11 +107,13 @@ def _gate_part(gates: Sequence[torch.Tensor], target: Target, settings: Objectiv
     for gate in gates:
         # the mean over its area is what a coarse pixel shows; the published code takes one of its pixels
         mask = F.interpolate(target.mask.float(), size=gate.shape[-2:], mode=settings.gate_target)
-        values.append(_mean_known(error(gate, mask), target.has_mask))
+        values.append(_sample_mean(error(gate, mask), target.has_mask))
     return torch.stack(values).sum()
 
 
-def _mean_known(values: torch.Tensor, known: torch.Tensor | None) -> torch.Tensor:
-    if known is None:
-        return values.mean()
-    return (values * known).sum() / known.sum().clamp_min(1)
+def _sample_mean(values: torch.Tensor, known: torch.Tensor | None) -> torch.Tensor:
+    """The mean over all samples, to which those without a mask add nothing.
+
+    Not over those with one: how much each of them teaches would depend on how a batch is divided into parts.
+    """
+    return values.mean() if known is None else (values * known).mean()

@@ -16,7 +16,8 @@ from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import fit_weights
 from localblur.training.published_weights import read_weights
 
-WEIGHTS_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+VGG19_NAME = "vgg19-dcbb9e9d.pth"
+WEIGHTS_URL = f"https://download.pytorch.org/models/{VGG19_NAME}"
 WEIGHTS_SHA256 = "dcbb9e9d"
 """The first digits of the file's SHA-256, which torchvision publishes in its name."""
 

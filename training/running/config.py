@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import torch
 import yaml
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
 from localblur.common.errors import LocalblurError
-from localblur.common.settings import Settings
+from localblur.common.settings import AtLeast0, Settings
 from localblur.training.networks.table import NETWORKS
 from localblur.training.objectives.objective_settings import ObjectiveSettings
 from localblur.training.recipes import recipe_names, recipe_text
@@ -68,6 +69,9 @@ class NetworkSettings(Settings):
             raise _as_error(name, problems) from error  # reported under `options.`
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerSettings(Settings):
     """Adam, AdamW or Muon.
 
@@ -80,7 +84,7 @@ class OptimizerSettings(Settings):
 
     name: Literal["adam", "adamw", "muon"] = "adam"
     lr: float = Field(default=1e-4, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     clip_norm: float | None = Field(default=None, gt=0)
@@ -97,7 +101,7 @@ class ScheduleSettings(Settings):
     """
 
     kind: Literal["multistep", "cosine", "linear"] = "multistep"
-    milestones: tuple[int, ...] = ()
+    milestones: tuple[AtLeast0, ...] = ()
     factor: float = Field(default=0.5, gt=0, le=1)
     warmup_steps: int = Field(default=0, ge=0)
     constant_steps: int = Field(default=0, ge=0)
@@ -225,6 +229,19 @@ def _batch_problems(settings: TrainingSettings) -> list[Problem]:
     ]
 
 
+def _patch_problems(settings: TrainingSettings) -> list[Problem]:
+    name = settings.network.name
+    with torch.device("meta"):  # how large patches may be can depend on the options; no weights are drawn
+        network = NETWORKS[name](settings.network.options)
+    multiple = 1 if network.pads_itself else network.size_multiple
+    sizes: dict[Place, int] = {("validation", "patch_px"): settings.validation.patch_px}
+    if settings.data.stages:
+        sizes |= {("data", "stages", number, "patch_px"): s.patch_px for number, s in enumerate(settings.data.stages)}
+    else:
+        sizes["data", "patch_px"] = settings.data.patch_px
+    return [(place, f"{name} needs a multiple of {multiple}", size) for place, size in sizes.items() if size % multiple]
+
+
 def _critic_problems(settings: TrainingSettings) -> list[Problem]:
     adversarial, parts = settings.objective.adversarial, settings.accumulate
     if adversarial is None:
@@ -265,6 +282,7 @@ def _initial_problems(settings: TrainingSettings) -> list[Problem]:
 _CHECKS: dict[Callable[[TrainingSettings], list[Problem]], tuple[str, ...]] = {
     _schedule_problems: ("schedule", "steps"),
     _batch_problems: ("accumulate", "data.batch", "data.stages"),
+    _patch_problems: ("network", "data.patch_px", "data.stages", "validation.patch_px"),
     _critic_problems: ("accumulate", "objective.adversarial", "data.patch_px", "data.stages"),
     _objective_problems: ("objective",),
     _initial_problems: ("network.name", "initial_weights", "initial_weights_except"),
@@ -275,11 +293,12 @@ _CHECKS: dict[Callable[[TrainingSettings], list[Problem]], tuple[str, ...]] = {
 FREE_ON_RESUME = (
     *("max_minutes", "log_every_steps", "checkpoint_every_steps", "nonfinite_limit", "wandb_project"),
     *("validation.every_steps", "validation.pictures", "initial_weights", "initial_weights_except"),
-    "objective.vgg_weights",
+    *("objective.vgg_weights", "accumulate"),
 )
 """Settings that do not change what a resumed run computes, and may differ when it is.
 
-VGG's file is the same wherever it lies.
+VGG's file is the same wherever it lies. Another `accumulate` computes the same up to rounding where no batch norm or
+dropout sees the parts; a run for which memory has become too small would otherwise be lost.
 The other ones of validation decide which scenes are trained on, and what the best model so far was judged by.
 """
 

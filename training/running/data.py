@@ -63,6 +63,7 @@ def open_data(paths: Sequence[Path], settings: TrainingSettings, *, deferred: bo
             f"{', '.join(map(str, paths))}: no usable pair in the train split (splits there:"
             f" {', '.join(sorted(splits)) or 'none'}); make the file with another --split"
         )
+    tell_missing_masks(files, settings)
     learnt: Scenes | None = None
     validation: Patches | None = None
     if "val" in splits:
@@ -76,6 +77,22 @@ def open_data(paths: Sequence[Path], settings: TrainingSettings, *, deferred: bo
         validation=validation,
         fingerprint=fingerprint(files),
     )
+
+
+def tell_missing_masks(files: Sequence[PairsFile], settings: TrainingSettings) -> None:
+    """Warn where pairs have no blur masks and the settings count on them: it would only show in the result."""
+    if not (settings.data.blur_aware_probability or settings.objective.outside_weight):
+        return
+    scenes = [scene for file in files for scene in file.scenes if scene.split == "train"]
+    count = sum(scene.count for scene in scenes)
+    without = count - sum(scene.masked for scene in scenes)
+    if without:
+        logger.warning(
+            "%s of %d training pairs have no blur mask: gates learn nothing from them, and patches of them lie anywhere"
+            " (mask-dataset marks what is blurred)",
+            "all" if without == count else without,
+            count,
+        )
 
 
 Scenes = frozenset[tuple[int, str]]

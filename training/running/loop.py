@@ -1,5 +1,6 @@
 """The training loop: one run from its first or its resumed step to its end."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ def train(
     runtime: Runtime,
     workers: int | None = 0,
     state: dict[str, Any] | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> Summary:
     """Train, from the beginning or from `state`, and leave `checkpoint.pt`, `best/`, `last/` and the log in `run`.
 
@@ -80,15 +82,19 @@ def train(
         runtime: the machine.
         workers: loader processes; 0 loads in this process, None is as many as the first steps show to be needed.
         state: a training state to continue from, as `load_state` returns it.
+        ready: called once nothing can be refused any more and before anything is written.
 
     Raises:
-        LocalblurError: if `state` is of another network, other settings or other data, or if the loss stays not finite.
+        LocalblurError: if `state` is of another network, other settings or other data, if memory runs out, or if the
+            loss stays not finite.
     """
-    run.mkdir(parents=True, exist_ok=True)
     with runtime.isolated_random(), stop_requests() as stop:
         trainer = Trainer(settings, data, runtime, run, fresh=state is None)
         if state is not None:
             trainer.restore(state)
+        if ready is not None:
+            ready()
+        run.mkdir(parents=True, exist_ok=True)
         with RunLog(run, trainer.step, writing=runtime.main, wandb_project=settings.wandb_project) as log:
             return trainer.run_steps(log, stop, workers)
 
@@ -117,7 +123,8 @@ class Trainer:
             while self.step < settings.steps:
                 with meter.waiting():
                     batch = next_batch(batches)
-                outcome = self.updater.update(batch, self.step)
+                with self._enough_memory(batch):
+                    outcome = self.updater.update(batch, self.step)
                 self._count(outcome, batch)
                 self.step += 1
                 meter.add(outcome.values, len(batch["sharp"]) * self.runtime.ranks)
@@ -195,26 +202,56 @@ class Trainer:
             return
         self.skipped_in_row += 1
         if self.skipped_in_row > self.settings.nonfinite_limit:
-            loss, norm = float(outcome.values["loss"]), float(outcome.values["gradient_norm"])
-            self._dump(outcome, batch)
+            values, row = self._dump(outcome, batch), self.skipped_in_row
             raise LocalblurError(
-                f"loss {loss:g} or gradient {norm:g} is not finite at step {self.step + 1}, the last of"
-                f" {self.skipped_in_row} in a row (nonfinite_limit {self.settings.nonfinite_limit}); lower optimizer.lr"
-                f" or --set precision=fp32; the last checkpoint is kept, what was computed is in {self.run / DUMP_NAME}"
+                f"loss {values['loss']:g} or gradient {values['gradient_norm']:g} is not finite at step {self.step + 1}"
+                f", the last of {row} in a row (nonfinite_limit {self.settings.nonfinite_limit}); what was computed is"
+                f" in {self.run / DUMP_NAME}; begin a new run with a lower optimizer.lr or --set precision=fp32, or go"
+                f" on from its last model: --set initial_weights={self.run / 'last'}"
             )
 
-    def _dump(self, outcome: Outcome, batch: Batch) -> None:
-        """Leave what is needed to find out why: the batch, the weights, and which gradients were not finite."""
+    def _dump(self, outcome: Outcome, batch: Batch) -> dict[str, float]:
+        """Leave what is needed to find out why: the batch, the weights, and which gradients were not finite.
+
+        Of several processes it is the first whose own loss is not finite; that of an averaged gradient is all theirs.
+
+        Returns:
+            The values of that process.
+        """
+        values = {name: float(value) for name, value in outcome.values.items()}
+        own = {"rank": self.runtime.rank, "values": values, "batch": {name: item.cpu() for name, item in batch.items()}}
+        found = self.runtime.gathered([own])
+        seen = next((each for each in found if not math.isfinite(each["values"]["loss"])), found[0])
         state = {
             "step": self.step,
             "settings": self.settings.model_dump(mode="json"),
-            "values": {name: float(value) for name, value in outcome.values.items()},
+            **seen,
             "gradients": self.updater.unusual_gradients(),
-            "batch": batch,
             "module": self.updater.module.state_dict(),
         }
         if self.runtime.main:
             save_state(self.run / DUMP_NAME, state)
+        told: dict[str, float] = seen["values"]
+        return told
+
+    @contextmanager
+    def _enough_memory(self, batch: Batch) -> Iterator[None]:
+        """Say in one line what to do when a step does not fit into memory."""
+        try:
+            yield
+        except RuntimeError as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+                raise
+            count, parts = len(batch["sharp"]), self.settings.accumulate
+            more = next((number for number in range(parts + 1, count + 1) if count % number == 0), None)
+            if more is None or self.updater.adversary is not None:
+                remedy = "begin a new run with a smaller data.batch, data.patch_px or network"
+            else:
+                remedy = f"continue with --resume --set accumulate={more}"
+            raise LocalblurError(
+                f"not enough memory for step {self.step + 1}: {count // parts} patches of {batch['sharp'].shape[-1]} px"
+                f" at a time; {remedy}"
+            ) from error
 
     def _after_step(self, log: RunLog, meter: Meter, *, ending: bool, validating: bool) -> None:
         settings = self.settings
@@ -236,7 +273,7 @@ class Trainer:
         self.figures = {**figures, "step": float(self.step)}
         log.add("validation", self.step, figures)
         log.add_pictures(self.step, pictures)
-        if not self.best or score(self.figures) > self.best["score"]:
+        if not self.best or better(score(self.figures), self.best["score"]):
             self.best = {"score": score(self.figures), "step": float(self.step)}
             self._save_model("best")
 
@@ -287,6 +324,11 @@ class Trainer:
             multiprocessing_context="spawn" if workers else None,
             worker_init_fn=ignore_interrupts if workers else None,
         )
+
+
+def better(value: float, best: float) -> bool:
+    """Whether a score is higher than the best so far; any number is better than none (NaN)."""
+    return value > best or (math.isnan(best) and not math.isnan(value))
 
 
 def next_batch(batches: Iterator[Batch]) -> Batch:

@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import fit_weights
-from localblur.training.networks.base import RestorationNetwork, Restored
+from localblur.training.networks.base import Restored
 from localblur.training.networks.table import network_entry
 from localblur.training.objectives.objective import ObjectiveValue, Target, objective
 from localblur.training.objectives.objective_settings import ObjectiveSettings
@@ -48,7 +48,7 @@ class Updater:
         fresh: whether a run begins; then `initial_weights` are read.
 
     Raises:
-        LocalblurError: if patches do not fit the network, or weights cannot be read.
+        LocalblurError: if processes cannot share the batches, or weights cannot be read.
     """
 
     def __init__(self, settings: TrainingSettings, runtime: Runtime, *, fresh: bool) -> None:
@@ -56,7 +56,6 @@ class Updater:
         self.precision: TrainingPrecision = "fp32" if settings.precision == "auto" else settings.precision
         torch.manual_seed(settings.seed)
         network = network_entry(settings.network.name)(settings.network.options)
-        check_patches(settings, network)
         check_shares(settings, runtime.ranks)
         if fresh and settings.initial_weights is not None:
             start = start_from(
@@ -209,19 +208,6 @@ def beginning(name: str, weights: str, network: nn.Module, start: Start) -> str:
     if start.unused:
         parts.append(f"{len(start.unused)} of the file not used, as asked: {', '.join(start.unused)}")
     return f"{name} begins with {weights}: {'; '.join(parts)}"
-
-
-def check_patches(settings: TrainingSettings, network: RestorationNetwork) -> None:
-    """Refuse patches whose side is no multiple of what the network needs."""
-    sizes = {"validation.patch_px": settings.validation.patch_px}
-    sizes |= {f"data: patch_px of stage {number}": s.patch_px for number, s in enumerate(settings.data.stages)}
-    if not settings.data.stages:
-        sizes["data.patch_px"] = settings.data.patch_px
-    for name, size in sizes.items():
-        if not network.pads_itself and size % network.size_multiple:
-            raise LocalblurError(
-                f"{name} is {size}; {settings.network.name} needs a multiple of {network.size_multiple}"
-            )
 
 
 def check_shares(settings: TrainingSettings, ranks: int) -> None:

@@ -41,6 +41,12 @@ def test_all_problems_of_a_config_come_at_once_with_their_names():
         ("accumulate=5", r"accumulate: a batch of 12 cannot be worked off in 5"),
         ("objective.perceptual_weight=1", r"objective\.vgg_weights: .*--download"),
         ("objective={l1_weight: 0, ssim_weight: 0, fft_weight: 0}", "objective: no term has a weight"),
+        ("optimizer.betas=[1.5, 0.9]", r"optimizer\.betas\.0: .*less than 1"),
+        ("schedule.milestones=[-5, 2]", r"schedule\.milestones\.0"),
+        ("network={name: tiny, options: {widths: [0, 1, 1, 1]}}", r"network\.options\.widths\.0"),
+        ("network={name: restormer, options: {blocks: [-1, 1, 1, 1]}}", r"network\.options\.blocks\.0"),
+        ("network={name: nafnet-w32, options: {encoder_blocks: [1, 1, 1, -3]}}", r"options\.encoder_blocks\.3"),
+        ("network={name: restormer, options: {expansion: 0.01}}", r"network\.options\.expansion"),
         ("data.augment.turn=flip", r"data\.augment\.turn"),
         ("data.stages=[{duration: 1, patch_px: 50, batch: 1}]", r"data\.stages\.0\.patch_px"),
     ],
@@ -61,6 +67,16 @@ def test_contradictions_come_at_once_with_their_names():
         resolve("lbag", *overrides, "objective.adversarial.critic=deepdeblur")
     for name in ("schedule.warmup_steps:", "accumulate:", "data.patch_px:"):
         assert name in str(caught.value)
+
+
+def test_patches_that_do_not_fit_the_network_are_all_named():
+    with pytest.raises(LocalblurError) as caught:
+        resolve("tiny", "data.patch_px=52", "validation.patch_px=60", "optimizer.lr=-1")
+    for text in ("data.patch_px: tiny needs a multiple of 16 (got 52)", "validation.patch_px: tiny", "optimizer.lr:"):
+        assert text in str(caught.value)
+    stages = "data.stages=[{duration: 1, patch_px: 64, batch: 1}, {duration: 1, patch_px: 68, batch: 1}]"
+    with pytest.raises(LocalblurError, match=r"data\.stages\.1\.patch_px: tiny needs a multiple of 16 \(got 68\)"):
+        resolve("tiny", stages)
 
 
 def test_contradictions_are_named_beside_wrong_values():

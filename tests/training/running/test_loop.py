@@ -1,6 +1,7 @@
 """The training loop: what it learns, writes, resumes, and how it ends."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from localblur.common.errors import LocalblurError
 from localblur.training.checkpoint import load_model, load_state, save_state
 from localblur.training.networks.table import NETWORKS
-from localblur.training.running.loop import DUMP_NAME, STATE_NAME, train
+from localblur.training.running.loop import DUMP_NAME, STATE_NAME, better, train
 from localblur.training.running.run_log import LOG_NAME, read_log
+from localblur.training.running.updater import Updater
 from localblur.training.runtime import Runtime, resolve_device
 
 
@@ -178,6 +180,41 @@ def test_a_loss_that_stays_not_finite_ends_the_run_in_words(tmp_path, runtime):
 
 
 @pytest.mark.parametrize(
+    ("error", "accumulate", "remedy"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), 1, "--resume --set accumulate=2"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "a smaller data.batch"),
+    ],
+)
+def test_too_little_memory_is_one_line_with_a_remedy_that_works(
+    tmp_path, runtime, monkeypatch, error, accumulate, remedy
+):
+    update = Updater.update
+
+    def fails(self, batch, step):
+        if step == 2:
+            raise error
+        return update(self, batch, step)
+
+    monkeypatch.setattr(Updater, "update", fails)
+    chosen = settings(accumulate=accumulate, checkpoint_every_steps=1)
+    with pytest.raises(
+        LocalblurError, match=rf"not enough memory for step 3: \d patches of 48 px at a time; .*{remedy}"
+    ):
+        train(chosen, data(), tmp_path, runtime=runtime)
+    monkeypatch.setattr(Updater, "update", update)
+    more = settings(accumulate=2, checkpoint_every_steps=1)
+    assert train(more, data(), tmp_path, runtime=runtime, state=final_state(tmp_path)).reason == "finished"
+
+
+def test_a_score_that_is_none_is_replaced_by_any_number():
+    assert better(1.0, math.nan)
+    assert better(2.0, 1.0)
+    for value, best in ((1.0, 2.0), (math.nan, 1.0), (math.nan, math.nan), (1.0, 1.0)):
+        assert not better(value, best)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"network": {"name": "lbag-small", "options": {"width": 12, "num_res": 1}}}, r"network\.options\.width was 8"),
@@ -256,12 +293,6 @@ def test_float16_overflows_are_no_failed_steps(tmp_path, runtime):
     assert summary.reason == "finished"
     assert summary.skipped > 0
     assert final_state(tmp_path)["scaler"]["scale"] < 65536
-
-
-def test_patches_that_the_network_cannot_take_are_refused(tmp_path, runtime):
-    chosen = settings(network={"name": "tiny"}, data={"patch_px": 52, "batch": 2})
-    with pytest.raises(LocalblurError, match=r"data\.patch_px is 52; tiny needs a multiple of 16"):
-        train(chosen, data(), tmp_path, runtime=runtime)
 
 
 def test_pictures_of_validation_are_in_the_board(tmp_path, runtime):

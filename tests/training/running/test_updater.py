@@ -51,3 +51,25 @@ def test_gradients_that_are_not_finite_are_named_and_no_others(limit):
         weight.register_hook(lambda gradient: torch.full_like(gradient, torch.nan))
         assert not updater.update(batch, 0).applied
         assert updater.unusual_gradients() == [name]
+
+
+@pytest.mark.parametrize("known", [(True, False, False, False), (True, True, False, True)])
+def test_a_batch_in_parts_teaches_gates_the_same_whichever_samples_have_masks(known):
+    batch = default_collate([Stripes()[number] for number in range(4)])
+    batch["has_mask"] = torch.tensor(known)
+    batch["mask"] = batch["mask"] * batch["has_mask"][:, None, None, None]
+    gradients, gates = [], []
+    with Runtime("cpu").isolated_random():
+        for parts in (1, 4):
+            chosen = tiny_settings(
+                accumulate=parts,
+                data={"patch_px": 48, "batch": 4},
+                objective={"gate_weight": 1.0, "outside_weight": 1.0},
+                network={"name": "lbag-small", "options": {"width": 8, "num_res": 1, "dropout": 0.0}},
+            )
+            updater = Updater(chosen, Runtime("cpu"), fresh=True)
+            gates.append(float(updater.update(batch, 0).values["gate"]))
+            kept = [value.grad.flatten() for value in updater.module.parameters() if value.grad is not None]
+            gradients.append(torch.cat(kept))
+    assert gates[0] == pytest.approx(gates[1], rel=1e-5)
+    assert float((gradients[0] - gradients[1]).norm()) < 1e-4 * float(gradients[0].norm())
