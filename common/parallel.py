@@ -184,6 +184,10 @@ class Progress:
         elif time.monotonic() - self._last >= PLAIN_INTERVAL_S:
             self._line(note)
 
+    def say(self, text: str) -> None:
+        """A line of its own, for what should not wait until all is done."""
+        tqdm.write(f"{self.description}: {text}", file=sys.stderr)
+
     def _line(self, note: str = "") -> None:
         self._last, self._shown = time.monotonic(), self.count
         of_total = f"/{self.total}" if self.total is not None else ""

@@ -213,6 +213,8 @@ def _read_tiff(path: Path) -> npt.NDArray[Any]:
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         _refuse_other_colours(series.keyframe, path)
+        if series.keyframe.compression not in tifffile.TIFF.DECOMPRESSORS and series.axes in ("YX", "YXS", "SYX"):
+            return _read_tiff_with_opencv(path, series.keyframe)
         axes, image = series.axes, np.asarray(series.asarray())
         if axes == "SYX":  # colour planes one after the other
             image = np.moveaxis(image, 0, 2)
@@ -220,7 +222,23 @@ def _read_tiff(path: Path) -> npt.NDArray[Any]:
             raise LocalblurError(
                 f"TIFF {path} holds a stack of pictures (axes {axes}, {image.shape}); split it into files"
             )
+        if image.dtype == np.bool_ and series.keyframe.photometric != _PALETTE:
+            return np.asarray(_gray_or_rgb(image.astype(np.uint8), series.keyframe) * np.uint8(255))
         return _gray_or_rgb(image, series.keyframe)
+
+
+def _read_tiff_with_opencv(path: Path, page: Any) -> npt.NDArray[Any]:
+    """A TIFF in a compression that tifffile needs another package for (LZW, JPEG); libtiff knows them."""
+    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    told = f"TIFF {path} is compressed as {page.compression.name}"
+    if decoded is None:
+        raise LocalblurError(f"{told}, which cannot be read, or damaged; save it uncompressed or with deflate")
+    channels = decoded.shape[2] if decoded.ndim == 3 else 1
+    # of gray with alpha OpenCV drops one, and it turns round or colours what is neither gray nor RGB by itself
+    plain = int(page.photometric) in (_BLACK_IS_ZERO, _RGB, _YCBCR) and page.bitspersample in (8, 16)
+    if not plain or channels != int(page.samplesperpixel):
+        raise LocalblurError(f"{told} and of another kind than gray or RGB; save it uncompressed or with deflate")
+    return decoded if decoded.ndim == 2 else _to_rgb(decoded)
 
 
 def _refuse_other_colours(page: Any, path: Path) -> None:

@@ -8,7 +8,14 @@ import click
 
 from localblur.common.command import EXIT_LOSSES, Command, device_option, output_option, overwrite_option
 from localblur.common.errors import LocalblurError
-from localblur.training.inference.deblur_jobs import STDIN, listed_paths, plan_jobs, refuse_file_as_folder, unmet_wishes
+from localblur.training.inference.deblur_jobs import (
+    STDIN,
+    listed_paths,
+    plan_jobs,
+    refuse_file_as_folder,
+    unmet_wishes,
+    unusable,
+)
 from localblur.training.inference.deblur_run import Way, deblur_all, make_engine
 from localblur.training.inference.engine import Precision
 from localblur.training.inference.restore import Tile
@@ -18,7 +25,9 @@ __all__ = ["main", "refuse_file_as_folder"]
 
 
 @click.command(cls=Command)
-@click.argument("inputs", nargs=-1, required=True, metavar="IMAGE|VIDEO|DIR|-...", type=click.Path(path_type=Path))
+@click.argument(
+    "inputs", nargs=-1, required=True, metavar="IMAGE|VIDEO|DIR|-...", type=click.Path(path_type=Path, readable=False)
+)
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
@@ -78,7 +87,8 @@ def main(
     Takes PNG, TIFF, JPEG, BMP and WebP, gray or colour, 8 or 16 bit, of any size, and videos; of a folder, what lies
     directly in it; with - a list of paths from standard input. Pixel values are taken as sRGB-coded. A first look at
     the picture made smaller finds what is blurred; the rest is returned as it is (to the bit in PNG, TIFF and WebP).
-    If some pictures cannot be read or written, the others are restored and the exit code is 3.
+    If some pictures cannot be read or written, the others are restored and the exit code is 3; what is named on the
+    command line must be there, what a list names may be missing.
 
     \b
     Example:
@@ -87,7 +97,13 @@ def main(
       find . -name '*.tif' | deblur - -o restored --memory 4
       deblur photo.jpg --model MIMO-UNetPlus.pkl --network mimo-unet-plus -o restored
     """
-    chosen = [found for path in inputs for found in (listed_paths(sys.stdin) if path == STDIN else [path])]
+    if dense and threshold is not None:
+        raise click.UsageError("--threshold says what a first look finds, and --dense takes none; give one of them")
+    listed = list(listed_paths(sys.stdin)) if STDIN in inputs else []
+    left_out = {path: why for path in listed if (why := unusable(path)) is not None}
+    chosen = [found for path in inputs for found in (listed if path == STDIN else [path]) if found not in left_out]
+    for why in left_out.values():
+        click.echo(f"deblur: {why}", err=True)
     if not chosen:
         raise LocalblurError("standard input lists no pictures; give one path a line")
     jobs = plan_jobs(chosen, output, gates=gates, compare=compare, overwrite=overwrite)
@@ -113,11 +129,10 @@ def main(
     )
     for line in unmet_wishes(jobs, gates=gates is not None, compare=compare):
         click.echo(f"deblur: {line}", err=True)
-    done = deblur_all(jobs, engine, way)
-    for line in done.remarks + done.failures:
-        click.echo(f"deblur: {line}", err=True)
-    if len(done.failures) == len(jobs):
-        raise LocalblurError(f"none of {len(jobs)} pictures could be restored")
-    click.echo(f"{len(jobs) - len(done.failures)} of {len(jobs)} pictures restored with {name} into {output}")
-    if done.failures:
+    failed = deblur_all(jobs, engine, way)
+    asked = len(jobs) + len(left_out)
+    if failed == len(jobs):
+        raise LocalblurError(f"none of {asked} pictures could be restored")
+    click.echo(f"{len(jobs) - failed} of {asked} pictures restored with {name} into {output}")
+    if failed or left_out:
         click.get_current_context().exit(EXIT_LOSSES)

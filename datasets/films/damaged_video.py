@@ -30,22 +30,46 @@ def decode_frames(container: Any, stream: Any, source: Path) -> Iterator[Any | N
     Raises:
         LocalblurError: after the last readable frame, if the file cannot be read further or is shorter than it says.
     """
-    damaged = False
-    start, end = 0.0, float("nan")
+    seen = SeenFrames()
     for packet in _packets(container, stream, source):
         try:
             frames = packet.decode()
         except DECODING_ERRORS:
-            damaged = True
+            seen.fail()
             yield None
             continue
         for frame in frames:
-            damaged = frame.is_corrupt or (damaged and not frame.key_frame)
-            if frame.time is not None:
-                start = min(start, frame.time)  # some containers count from 0 though the first frame is later
-                end = np.fmax(end, frame.time + _shown_s(frame))
-            yield None if damaged else frame
-    _check_end(container, stream, source, end - start)
+            yield frame if seen.add(frame) else None
+    seen.check_end(container, stream, source)
+
+
+class SeenFrames:
+    """What came out of a decoder so far: what of it is damaged, and how long it is shown."""
+
+    def __init__(self) -> None:
+        self._damaged = False
+        self._start, self._end = 0.0, float("nan")
+
+    def fail(self) -> None:
+        """A packet could not be decoded."""
+        self._damaged = True
+
+    def add(self, frame: Any) -> bool:
+        """Another frame; returns whether it is sound."""
+        self._damaged = frame.is_corrupt or (self._damaged and not frame.key_frame)
+        if frame.time is not None:
+            self._start = min(self._start, frame.time)  # some containers count from 0 though the first frame is later
+            self._end = float(np.fmax(self._end, frame.time + _shown_s(frame)))
+        return not self._damaged
+
+    def check_end(self, container: Any, stream: Any, source: Path) -> None:
+        """Raise a `LocalblurError` if the container states a longer video: demuxers do not complain of less."""
+        span_s, rate = self._end - self._start, float(stream.average_rate or 0)
+        stated_s = _stated_duration_s(container, stream, rate)
+        # NaN: times are unknown
+        if rate > 0 and stated_s is not None and (stated_s - span_s) * rate > SHORTFALL_FRAMES:
+            told = f"frames for {span_s:.2f} of {stated_s:.2f} s are in it"
+            raise LocalblurError(f"{source} is truncated or damaged: {told}")
 
 
 def describe_damage(damaged: Sequence[int], times: npt.NDArray[np.float64]) -> str:
@@ -90,14 +114,6 @@ def _packets(container: Any, stream: Any, source: Path) -> Iterator[Any]:
         if packet is None:
             return
         yield packet
-
-
-def _check_end(container: Any, stream: Any, source: Path, span_s: float) -> None:
-    """Containers state how long they are; demuxers do not complain when less is there. NaN: times are unknown."""
-    rate = float(stream.average_rate or 0)
-    stated_s = _stated_duration_s(container, stream, rate)
-    if rate > 0 and stated_s is not None and (stated_s - span_s) * rate > SHORTFALL_FRAMES:
-        raise LocalblurError(f"{source} is truncated or damaged: frames for {span_s:.2f} of {stated_s:.2f} s are in it")
 
 
 def _shown_s(frame: Any) -> float:

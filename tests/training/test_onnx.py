@@ -4,6 +4,7 @@ import json
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,17 +15,20 @@ from localblur.datasets.images import read_image, write_image
 from localblur.training.checkpoint import ModelCard, save_model
 from localblur.training.deblur import main as deblur
 from localblur.training.export_model import main as export_model
-from localblur.training.inference import onnx_export
+from localblur.training.inference import deblur_run, onnx_export
 from localblur.training.inference.engine import TorchEngine
+from localblur.training.inference.model_skipping import store_skipping
 from localblur.training.inference.onnx_export import CHECK_SIZES, METADATA_KEY, export_onnx
 from localblur.training.inference.onnx_runtime import OnnxEngine
 from localblur.training.inference.restore import restore_pixels
+from localblur.training.inference.selective import coarse_gate
+from localblur.training.inference.skipping import SkipSettings
 from localblur.training.networks import nafnet as nafnet_module
 from localblur.training.networks.table import NETWORKS
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 pytestmark = pytest.mark.slow
 
@@ -150,6 +154,40 @@ def test_finding_takes_less_time_than_restoring(exported):
 
     finding, restoring = (min(seconds(work) for _ in range(4)) for work in (engine.find, engine.run))
     assert finding < 0.85 * restoring
+
+
+def test_a_graphics_card_without_its_onnxruntime_is_no_reason_to_fail(exported, monkeypatch):
+    monkeypatch.setattr(deblur_run, "resolve_device", lambda name: torch.device("cpu" if name == "cpu" else "cuda"))
+    ready = deblur_run.make_engine(exported, runtime="onnx")
+    assert ready.engine.device.type == "cpu"
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(LocalblurError, match="no GPU support"):
+            deblur_run.make_engine(exported, runtime="onnx", device="cuda")
+
+
+def test_deblur_finds_blur_with_it_as_with_the_model_and_its_settings(tmp_path, network, rng):
+    """Whatever is found: the same by both, and something by neither nor all."""
+    folder = tmp_path / "model"
+    save_model(folder, "lbag", OPTIONS, network, {}, {}, "none")
+    picture = cv2.GaussianBlur(rng.integers(0, 255, (656, 672, 3), dtype=np.uint8), (0, 0), 2)
+    picture[200:400, 250:500] = rng.integers(0, 255, (200, 250, 3))
+    write_image(tmp_path / "a.png", picture)
+    gate = coarse_gate(TorchEngine(network), picture, 2) / 255
+    settings = SkipSettings(
+        reduction=2, threshold=float(np.quantile(gate, 0.9)), seed_threshold=float(gate.max()) - 0.01
+    )
+    store_skipping(folder, settings, {})
+    assert CliRunner().invoke(export_model, [str(folder), "-o", str(tmp_path / "m.onnx")]).exit_code == 0
+    results = []
+    for name, more in (("torch", ["--precision", "fp32"]), ("onnx", ["--runtime", "onnx"])):
+        model = folder if name == "torch" else tmp_path / "m.onnx"
+        call = [str(tmp_path / "a.png"), "--model", str(model), "-o", str(tmp_path / name), *more]
+        result = CliRunner().invoke(deblur, call)
+        assert result.exit_code == 0, result.output
+        results.append(read_image(tmp_path / name / "a.png").astype(int))
+    assert np.abs(results[0] - results[1]).max() <= 1
+    changed = (results[1] != picture).any(2).mean()
+    assert 0 < changed < 0.9
 
 
 def test_deblur_runs_it(exported, network, rng, tmp_path):

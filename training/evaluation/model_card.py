@@ -181,7 +181,7 @@ def _skipping(found: Mapping[str, float]) -> str:
 def _pictures(pictures: Sequence[Shown]) -> str:
     if not pictures:
         return ""
-    return "\n\n".join(["## Real pictures", *(f"![{one.caption}]({one.link})\n\n{one.caption}" for one in pictures)])
+    return "\n\n".join(["## Pictures", *(f"![{one.caption}]({one.link})\n\n{one.caption}" for one in pictures)])
 
 
 def _training(card: ModelCard) -> str:

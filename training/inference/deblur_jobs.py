@@ -10,6 +10,9 @@ from localblur.common.files import refuse_existing
 from localblur.datasets.images import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mts"}
+_INPUT_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+_CAMERA_SUFFIXES = {".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".rw2", ".orf"}
+"""What phones and cameras write besides."""
 STDIN = Path("-")
 _LISTED = 5
 
@@ -47,9 +50,9 @@ def plan_jobs(
         LocalblurError: if an input is missing or a folder without pictures, two pictures would get the same name, an
             output would replace an input, or (without `overwrite`) any existing file.
     """
-    for folder in (output, gates):
+    for folder, option in ((output, "--output"), (gates, "--gate-output")):
         if folder is not None:
-            refuse_file_as_folder(folder)
+            refuse_file_as_folder(folder, option)
     jobs = [_job(source, output, gates, compare) for source in _sources(inputs)]
     written = Counter(path for job in jobs for path in job.outputs)
     sources = {job.source.resolve() for job in jobs}
@@ -76,18 +79,28 @@ def unmet_wishes(jobs: Sequence[Job], *, gates: bool, compare: bool) -> list[str
     return [f"{' and '.join(wishes)} {'is' if len(wishes) == 1 else 'are'} for pictures: none is written for {listed}"]
 
 
-def refuse_file_as_folder(folder: Path) -> None:
+def refuse_file_as_folder(folder: Path, option: str = "--output") -> None:
     """Refuse an output folder that is a file, or lies inside one."""
     for path in (folder, *folder.parents):
         if path.exists():
             if not path.is_dir():
-                raise LocalblurError(f"cannot write into {folder}: {path} is a file; choose another --output")
+                raise LocalblurError(f"cannot write into {folder}: {path} is a file; choose another {option}")
             return
 
 
 def listed_paths(lines: Iterable[str]) -> Iterator[Path]:
-    """Paths from a list, one a line; empty lines are skipped."""
-    return (Path(line.strip()) for line in lines if line.strip())
+    """Paths from a list, one a line; empty lines, and the mark that some editors begin a text with, are skipped."""
+    names = (line.strip().removeprefix("\ufeff") for line in lines)
+    return (Path(name) for name in names if name)
+
+
+def unusable(path: Path) -> str | None:
+    """Why a path that a list names cannot be an input; None if it can."""
+    if path.is_dir():
+        return None if any(_is_input(file) for file in path.iterdir()) else f"no pictures in {path}"
+    if not path.exists():
+        return f"no such picture or folder: {path}"
+    return None if path.suffix.lower() in _INPUT_SUFFIXES else _not_a_picture(path)
 
 
 def _job(source: Path, output: Path, gates: Path | None, compare: bool) -> Job:
@@ -114,16 +127,22 @@ def _sources(inputs: Sequence[Path]) -> Iterable[Path]:
         else:
             raise LocalblurError(f"no such picture or folder: {path}")
         for file in inside:
-            if file.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-                raise LocalblurError(f"{file} is not a picture; use one of {_known()}")
+            if file.suffix.lower() not in _INPUT_SUFFIXES:
+                raise LocalblurError(_not_a_picture(file))
             found.setdefault(file.resolve(), file)
     return found.values()
 
 
 def _is_input(path: Path) -> bool:
-    known = path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    known = path.suffix.lower() in _INPUT_SUFFIXES
     return known and path.is_file() and not path.name.startswith(".")
 
 
 def _known() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+    return ", ".join(sorted(_INPUT_SUFFIXES))
+
+
+def _not_a_picture(path: Path) -> str:
+    if path.suffix.lower() in _CAMERA_SUFFIXES:
+        return f"{path}: {path.suffix} is not read; save it as PNG, TIFF or JPEG first"
+    return f"{path} is not a picture; use one of {_known()}"

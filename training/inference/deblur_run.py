@@ -18,8 +18,9 @@ from localblur.datasets.images import as_rgb, write_image
 from localblur.training.inference.deblur_jobs import Job
 from localblur.training.inference.engine import Engine, Precision, SelfEnsemble, TorchEngine, prepare
 from localblur.training.inference.model_skipping import stored_skipping
+from localblur.training.inference.onnx_export import has_gpu_runtime
 from localblur.training.inference.onnx_runtime import OnnxEngine
-from localblur.training.inference.picture_files import Picture, read_picture, upright, write_picture
+from localblur.training.inference.picture_files import check_format, read_picture, upright, write_picture
 from localblur.training.inference.quantization import calibration_pictures, quantize
 from localblur.training.inference.restoration_video import Frame, frame_count, restore_video
 from localblur.training.inference.restore import Pixels, Tile, choose_tiling, restore_pixels, window_deviation
@@ -55,14 +56,6 @@ class Ready(NamedTuple):
     skipping: SkipSettings
 
 
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """What came of some jobs: remarks, and one line for each that failed."""
-
-    remarks: list[str]
-    failures: list[str]
-
-
 def make_engine(
     model: Path | None,
     *,
@@ -87,10 +80,16 @@ def make_engine(
     place = resolve_device(device)
     engine: Engine
     if runtime == "onnx":
-        if model is None or model.suffix.lower() != ".onnx":
+        if model is None:
+            raise LocalblurError("--runtime onnx runs an ONNX file; name one with --model, export-model makes it")
+        if model.suffix.lower() != ".onnx":
             raise LocalblurError(f"--runtime onnx runs an ONNX file, got {model}; make one with export-model")
-        if precision not in ("auto", "fp32") or compiled:
+        if precision not in ("auto", "fp32"):
             raise LocalblurError("--runtime onnx computes in the file's own number format; leave out --precision")
+        if compiled:
+            raise LocalblurError("--runtime onnx compiles by itself; leave out --compile")
+        if device == "auto" and not has_gpu_runtime():
+            place = resolve_device("cpu")
         found = OnnxEngine(model, place)
         engine, name = found, found.description.network
         skipping = validate(SkipSettings, found.description.skipping, str(model))
@@ -107,30 +106,41 @@ def make_engine(
     return Ready(SelfEnsemble(engine) if ensemble else engine, name, skipping)
 
 
-def deblur_all(jobs: Sequence[Job], engine: Engine, way: Way) -> Done:
+def deblur_all(jobs: Sequence[Job], engine: Engine, way: Way) -> int:
     """Restore picture after picture; one that fails does not stop the others.
+
+    Remarks, and a line for each failure, are said as soon as they are known: what comes later may be interrupted.
+
+    Returns:
+        How many failed.
 
     Raises:
         OSError: if no picture can be written any more, for example because the disk is full.
     """
-    done = Done(remarks=[], failures=[])
+    failed = 0
     frames = {job.source: _frames(job) for job in jobs if job.video}
     total = sum(frames.get(job.source, 1) for job in jobs)
     with Progress(total, "deblur", "picture") as progress:
         for job in jobs:
             try:
                 if job.video:
-                    _deblur_video(job, engine, way, progress)
+                    remarks = _deblur_video(job, engine, way, progress)
                 else:
-                    done.remarks.extend(deblur_picture(job, engine, way))
+                    remarks = deblur_picture(job, engine, way)
                     progress.step(job.source.name)
-            except LocalblurError as error:
-                done.failures.append(one_line(error))
-            except (OSError, MemoryError) as error:
+            except (LocalblurError, OSError, MemoryError) as error:
                 if isinstance(error, OSError) and _stops_all(error, job):
                     raise
-                done.failures.append(f"{job.source}: {one_line(error)}")
-    return done
+                failed += 1
+                remarks = [_with_name(one_line(error), job)]
+            for line in remarks:
+                progress.say(line)
+    return failed
+
+
+def _with_name(message: str, job: Job) -> str:
+    """A message that says which picture it is about."""
+    return message if job.source.name in message else f"{job.source}: {message}"
 
 
 def deblur_picture(job: Job, engine: Engine, way: Way) -> list[str]:
@@ -144,18 +154,21 @@ def deblur_picture(job: Job, engine: Engine, way: Way) -> list[str]:
         OSError: if the system does not read or write a file.
     """
     picture = read_picture(job.source)
+    check_format(job.target, picture)
     remarks = list(picture.remarks)
     restored, gate = restore_one(engine, picture.pixels, way)
-    if way.skip is None:
-        remarks += _deviation(job, engine, picture, way)
+    remarks += _deviation(job.source, engine, picture.pixels, way)
     result = picture.with_pixels(restored)
     if job.gate is not None:
         if gate is None:
             raise LocalblurError("this network has no gate; leave out --gate-output")
         write_image(job.gate, upright(gate, picture.orientation))
     if job.compare is not None:
-        before, after = (upright(half, picture.orientation) for half in (picture.pixels, as_rgb(result.channels())))
+        after = as_rgb(result.channels()) if picture.gray else result.pixels
+        before, after = (upright(half, picture.orientation) for half in (picture.pixels, after))
         write_image(job.compare, side_by_side(before, after))
+        del before, after
+    del picture, restored  # a large one is most of the memory
     write_picture(job.target, result)
     return remarks
 
@@ -186,17 +199,17 @@ def _stops_all(error: OSError, job: Job) -> bool:
     )
 
 
-def _deviation(job: Job, engine: Engine, picture: Picture, way: Way) -> list[str]:
+def _deviation(source: Path, engine: Engine, pixels: Pixels, way: Way) -> list[str]:
     """A remark if windows changed the result of a network that looks at the whole image."""
-    if not engine.global_statistics:
+    if not engine.global_statistics or way.skip is not None:
         return []
-    height, width = picture.pixels.shape[:2]
+    height, width = pixels.shape[:2]
     tiling = choose_tiling(engine, height, width, tile=way.tile, memory_bytes=way.memory_bytes)
     if tiling is None or max(height, width) <= tiling.tile:
         return []
-    levels = window_deviation(engine, picture.pixels, tiling)
+    levels = window_deviation(engine, pixels, tiling)
     remark = (
-        f"{job.source}: this network looks at the whole image at once and was run in windows of {tiling.tile} px;"
+        f"{source}: this network looks at the whole image at once and was run in windows of {tiling.tile} px;"
         f" in its middle windows change the result by {levels:.2f} of 255 levels on average"
     )
     return [remark]
@@ -209,8 +222,16 @@ def _frames(job: Job) -> int:
         return 1
 
 
-def _deblur_video(job: Job, engine: Engine, way: Way, progress: Progress) -> None:
+def _deblur_video(job: Job, engine: Engine, way: Way, progress: Progress) -> list[str]:
+    remarks: list[str] = []
+    first = True
+
     def restore(frame: Frame) -> Frame:
+        nonlocal first
+        if first:
+            remarks.extend(_deviation(job.source, engine, frame, way))
+            first = False
         return restore_one(engine, frame, way)[0]
 
-    restore_video(job.source, job.target, restore, lambda: progress.step(job.source.name))
+    done = restore_video(job.source, job.target, restore, lambda: progress.step(job.source.name))
+    return [*remarks, *([f"{job.source}: {done.damage}"] if done.damage else [])]

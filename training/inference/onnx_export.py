@@ -33,6 +33,7 @@ CHECK_SIZES = ((64, 96), (128, 128), (160, 224))
 A network that averages over windows is compared above them too, see `_check_sizes`.
 """
 METADATA_KEY = "localblur"
+_GPU_PROVIDER = "CUDAExecutionProvider"
 INPUT, IMAGE, GATE, COARSE_GATE = "blurred", "restored", "gate", "coarse_gate"
 
 
@@ -176,6 +177,12 @@ def _compare(outputs: _Outputs, path: Path, sizes: Sequence[tuple[int, int]]) ->
     return differences
 
 
+def has_gpu_runtime() -> bool:
+    """Whether the onnxruntime that is installed runs on a GPU; raises as `import_onnx`."""
+    _, onnxruntime = import_onnx()
+    return _GPU_PROVIDER in onnxruntime.get_available_providers()
+
+
 def open_session(path: Path, *, gpu: bool = False) -> Any:
     """An onnxruntime session of a file.
 
@@ -198,7 +205,7 @@ def _session(model: str | bytes, name: str, gpu: bool) -> Any:
     _, onnxruntime = import_onnx()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    wanted = ["CUDAExecutionProvider"] if gpu else []
+    wanted = [_GPU_PROVIDER] if gpu else []
     missing = set(wanted) - set(onnxruntime.get_available_providers())
     if missing:
         raise LocalblurError("this onnxruntime has no GPU support; use --device cpu, or install onnxruntime-gpu")

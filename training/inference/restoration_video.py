@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -12,6 +12,7 @@ from av.video.reformatter import Colorspace
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path
+from localblur.datasets.films.damaged_video import DECODING_ERRORS, SeenFrames, describe_damage
 from localblur.datasets.films.video import open_video, video_stream
 
 Frame = npt.NDArray[np.uint8]
@@ -38,21 +39,27 @@ def frame_count(source: Path) -> int:
         return stated or (int(length / av.time_base * rate) if rate and length else 0)
 
 
-def restore_video(source: Path, target: Path, restore: Callable[[Frame], Frame], tell: Callable[[], None]) -> int:
+class RestoredVideo(NamedTuple):
+    """What came of a video: how many frames were written, and in words which of them are damaged; empty if none."""
+
+    frames: int
+    damage: str
+
+
+def restore_video(
+    source: Path, target: Path, restore: Callable[[Frame], Frame], tell: Callable[[], None]
+) -> RestoredVideo:
     """Write a video in which every frame has gone through `restore`.
 
     Times of frames are kept, also where they are uneven; the result is 8-bit H.264 in MP4. Turned videos are turned
-    upright. Sound is copied where MP4 can hold it.
+    upright. Sound is copied where MP4 can hold it. Damaged frames are restored as the decoder mends them, and told.
 
     Args:
         restore: (H, W, 3) uint8 RGB to the same.
         tell: called after each frame.
 
-    Returns:
-        The number of frames.
-
     Raises:
-        LocalblurError: if the video cannot be read, also in the middle, or not be encoded; then nothing is written.
+        LocalblurError: if the video cannot be read, ends too early, or cannot be encoded; then nothing is written.
         OSError: if the system does not write the result, for example on a full disk.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +70,8 @@ def restore_video(source: Path, target: Path, restore: Callable[[Frame], Frame],
             with av.open(str(temporary), "w") as output:
                 return _Copy(container, stream, output).run(source, restore, tell)
         except av.FFmpegError as error:
+            if isinstance(error, OSError) and error.filename is None:  # FFmpeg's own, of what it was writing
+                raise OSError(error.errno, error.strerror, str(target)) from error
             if isinstance(error, (OSError, MemoryError)):
                 raise
             raise LocalblurError(f"cannot write {target}: {' '.join(str(error).split())}") from error
@@ -73,9 +82,11 @@ class _Copy:
         self._container, self._stream, self._output = container, stream, output
         self._encoder: Any = None
         self._sound = {sound.index: output.add_stream_from_template(sound) for sound in _sounds(container, output)}
+        self._seen = SeenFrames()
+        self._damaged: list[int] = []
+        self._times: list[float] = []
 
-    def run(self, source: Path, restore: Callable[[Frame], Frame], tell: Callable[[], None]) -> int:
-        count = 0
+    def run(self, source: Path, restore: Callable[[Frame], Frame], tell: Callable[[], None]) -> RestoredVideo:
         # streams of the output are fixed with its first packet: sound waits for the first frame
         waiting: list[Any] = []
         for packet, frames in self._decoded(source):
@@ -83,29 +94,49 @@ class _Copy:
                 waiting.append(packet)
             for frame in frames:
                 self._write(frame, restore)
-                count += 1
                 tell()
             if self._encoder is not None:
                 self._copy(waiting)
                 waiting.clear()
         if self._encoder is None:
             raise LocalblurError(f"{source} holds no frames")
+        self._seen.check_end(self._container, self._stream, source)
         self._output.mux(self._encoder.encode())
-        return count
+        return RestoredVideo(len(self._times), describe_damage(self._damaged, self._sound_times()))
 
     def _decoded(self, source: Path) -> Iterator[tuple[Any, list[Any]]]:
         """Yield every packet with the frames that came of it, none for sound."""
-        count = 0
         wanted = [self._stream, *(self._container.streams[index] for index in self._sound)]
+        packets = self._container.demux(wanted)
+        while True:
+            try:
+                packet = next(packets, None)
+            except DECODING_ERRORS as error:
+                raise LocalblurError(
+                    f"{source} is truncated or damaged after frame {len(self._times)}: {' '.join(str(error).split())}"
+                ) from error
+            if packet is None:
+                return
+            frames = [] if packet.stream.index in self._sound else self._frames(packet)
+            yield packet, frames
+
+    def _frames(self, packet: Any) -> list[Any]:
         try:
-            for packet in self._container.demux(wanted):
-                frames = [] if packet.stream.index in self._sound else packet.decode()
-                count += len(frames)
-                yield packet, frames
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise LocalblurError(
-                f"{source} is truncated or damaged after frame {count}: {' '.join(str(error).split())}"
-            ) from error
+            frames: list[Any] = packet.decode()
+        except DECODING_ERRORS:
+            self._seen.fail()
+            self._damaged.append(len(self._times))
+            return []
+        for frame in frames:
+            if not self._seen.add(frame):
+                self._damaged.append(len(self._times))
+            self._times.append(float("nan") if frame.time is None else frame.time)
+        return frames
+
+    def _sound_times(self) -> npt.NDArray[np.float64]:
+        """When the frames that are not damaged are shown, in seconds."""
+        damaged = set(self._damaged)
+        return np.array([time for index, time in enumerate(self._times) if index not in damaged])
 
     def _write(self, frame: Any, restore: Callable[[Frame], Frame]) -> None:
         space = _colorspace(frame)

@@ -105,6 +105,20 @@ def test_a_list_on_standard_input(model, photo, tmp_path):
     assert "lists no pictures" in one_error(CliRunner().invoke(main, arguments, input="\n"))
 
 
+def test_what_a_list_names_in_vain_costs_nothing_else(model, photo, tmp_path):
+    arguments = ["-", "--model", str(model), "-o", str(tmp_path / "out")]
+    (photo.parent / "notes.py").write_text("")
+    (photo.parent / "IMG.HEIC").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    others = [photo.parent / "notes.py", photo.parent / "gone.png", photo.parent / "IMG.HEIC", tmp_path / "empty"]
+    result = CliRunner().invoke(main, arguments, input="\r\n".join(f"\ufeff{path}" for path in (photo, *others)))
+    assert result.exit_code == 3, result.output
+    assert "1 of 5 pictures restored" in result.stdout
+    for words in ("notes.py is not a picture", "no such picture or folder: ", ".HEIC is not read; save it as", "empty"):
+        assert words in result.stderr
+    assert "lists no pictures" in CliRunner().invoke(main, [*arguments, "--overwrite"], input="gone.png\n").stderr
+
+
 def test_a_closed_gate_returns_the_picture_bit_for_bit_and_an_open_one_does_not(tmp_path, rng):
     path = tmp_path / "photo.png"
     write_image(path, smooth(rng, 300, 400))
@@ -218,6 +232,15 @@ def test_a_network_that_looks_at_the_whole_image_says_what_windows_change(tmp_pa
         result = deblur(tmp_path / "in" / "tall.png", "--model", tmp_path / "net", "--tile", tile, "-o", out)
         assert result.exit_code == 0, result.output
         assert ("looks at the whole image at once and was run in windows of 160 px" in result.stderr) == told
+    with av.open(str(tmp_path / "in" / "tall.mp4"), "w") as output:
+        stream = output.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 72, 200, "yuv420p"
+        for _ in range(2):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(smooth(rng, 200, 72), format="rgb24")))
+        output.mux(stream.encode())
+    result = deblur(tmp_path / "in" / "tall.mp4", "--model", tmp_path / "net", "--tile", 160, "-o", tmp_path / "v")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("tall.mp4: this network looks at the whole image at once") == 1
 
 
 def test_a_models_own_threshold_is_used_and_the_callers_outranks_it(tmp_path, rng):

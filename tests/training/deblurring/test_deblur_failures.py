@@ -6,11 +6,13 @@ import os
 import struct
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import safetensors.torch
 from deblur_calls import deblur, one_error, save_random_model, smooth
 
+from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_image, write_image
 from localblur.training.checkpoint import CARD_NAME, WEIGHTS_NAME
 from localblur.training.inference import deblur_run
@@ -178,6 +180,37 @@ def test_memory_that_runs_out_costs_only_one_picture(model, three, tmp_path, mon
     result = deblur(three, "--model", model, "-o", tmp_path / "out")
     assert result.exit_code == 3, result.output
     assert f"{three / 'a.png'}: not enough memory" in result.stderr
+
+
+def test_what_failed_is_told_although_the_rest_is_interrupted(model, three, tmp_path, monkeypatch):
+    def breaks(path: Path) -> Picture:
+        if path.stem == "a":
+            raise LocalblurError("too little of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(deblur_run, "read_picture", breaks)
+    result = deblur(three, "--model", model, "-o", tmp_path / "out")
+    assert result.exit_code == 130
+    assert f"deblur: {three / 'a.png'}: too little of it" in result.stderr
+
+
+def test_a_name_that_cannot_hold_a_picture_is_refused_before_the_work(model, tmp_path, rng, monkeypatch):
+    rgba = np.dstack([smooth(rng, 24, 30), np.full((24, 30), 99, np.uint8)])
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(cv2.imencode(".png", rgba)[1].tobytes())
+    monkeypatch.setattr(deblur_run, "restore_one", lambda *_: pytest.fail("restored"))
+    result = deblur(tmp_path / "in" / "a.jpg", "--model", model, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert ".jpg holds no alpha channel, pictures with one are named .png, .webp or .tif" in result.stderr
+
+
+def test_contradicting_options_are_told_by_their_names(model, photo, tmp_path):
+    arguments = (photo, "--model", model, "-o", tmp_path / "out")
+    assert "give one of them" in deblur(*arguments, "--dense", "--threshold", 0.3).stderr
+    assert "choose another --gate-output" in one_error(deblur(*arguments, "--gate-output", photo))
+    onnx = (photo, "-o", tmp_path / "out", "--runtime", "onnx")
+    assert "name one with --model" in one_error(deblur(*onnx))
+    assert "leave out --compile" in one_error(deblur(*onnx, "--model", tmp_path / "a.onnx", "--compile"))
 
 
 def test_a_full_disk_ends_the_run_in_one_line(model, three, tmp_path, monkeypatch):

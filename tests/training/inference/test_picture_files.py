@@ -1,6 +1,7 @@
 """Depth, alpha, orientation, EXIF and colour profiles come back as they were."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -9,8 +10,14 @@ import pytest
 import tifffile
 
 from localblur.common.errors import LocalblurError
-from localblur.datasets.images import read_image
-from localblur.training.inference.picture_files import read_picture, upright, write_picture
+from localblur.datasets.images import read_channels, read_image
+from localblur.training.inference.picture_files import (
+    profile_segments,
+    read_picture,
+    upright,
+    with_density,
+    write_picture,
+)
 
 EXIF = (
     b"II*\0\x08\0\0\0\x02\0"
@@ -114,13 +121,123 @@ def test_a_profile_for_other_colours_is_dropped_and_told(tmp_path, rng):
 def test_formats_that_cannot_hold_a_picture_are_refused(tmp_path, rng):
     save(tmp_path / "deep.png", rng.integers(0, 65535, (8, 8, 3)).astype(np.uint16))
     save(tmp_path / "alpha.png", rng.integers(0, 255, (8, 8, 4)).astype(np.uint8))
-    with pytest.raises(LocalblurError, match="16-bit pictures need"):
+    with pytest.raises(LocalblurError, match="16-bit pictures are named"):
         write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "deep.png"))
     with pytest.raises(LocalblurError, match="holds no alpha"):
         write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "alpha.png"))
     with pytest.raises(LocalblurError, match="use one of"):
         write_picture(tmp_path / "b.gif", read_picture(tmp_path / "alpha.png"))
     assert {path.name for path in tmp_path.iterdir()} == {"deep.png", "alpha.png"}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_tiff_compressed_by_lzw_is_read_to_the_bit(tmp_path, rng, dtype, channels):
+    image = np.squeeze(rng.integers(0, np.iinfo(dtype).max, (21, 33, channels)).astype(dtype))
+    ordered = image if channels == 1 else image[..., [2, 1, 0, 3][:channels]]
+    assert cv2.imwrite(str(tmp_path / "a.tif"), ordered, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+    np.testing.assert_array_equal(read_channels(tmp_path / "a.tif"), image)
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.gray == (channels == 1)
+    write_picture(tmp_path / "b.tif", picture)
+    np.testing.assert_array_equal(read_channels(tmp_path / "b.tif"), image)
+
+
+def test_a_tiff_compressed_as_jpeg_is_read(tmp_path, rng):
+    image = cv2.GaussianBlur(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8), (0, 0), 3)
+    stream = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
+    # the shape and 8 bits, JPEG, YCbCr, one strip of three samples, colours halved both ways
+    short = {256: 64, 257: 48, 258: 8, 259: 7, 262: 6, 273: 200, 277: 3, 278: 48, 279: len(stream), 530: 0x20002}
+    entries = b"".join(
+        struct.pack("<HHII", code, 3, 2, value) if code == 530 else struct.pack("<HHII", code, 4, 1, value)
+        for code, value in short.items()
+    )
+    head = b"II*\0" + struct.pack("<IH", 8, len(short)) + entries + bytes(4)
+    (tmp_path / "a.tif").write_bytes(head.ljust(200, b"\0") + stream)
+    assert np.abs(read_picture(tmp_path / "a.tif").pixels.astype(int) - image).mean() < 3
+
+
+def test_a_damaged_compressed_tiff_is_one_line(tmp_path, rng):
+    cv2.imwrite(str(tmp_path / "a.tif"), rng.integers(0, 255, (64, 64, 3)), [cv2.IMWRITE_TIFF_COMPRESSION, 5])
+    whole = (tmp_path / "a.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        place = file.pages[0].dataoffsets[0]
+    (tmp_path / "a.tif").write_bytes(whole[:place] + bytes(200) + whole[place + 200 :])
+    with pytest.raises(LocalblurError, match=r"a\.tif"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("white", ["minisblack", "miniswhite"])
+def test_one_bit_is_black_and_white(tmp_path, rng, white):
+    bits = rng.random((20, 24)) > 0.5
+    tifffile.imwrite(tmp_path / "a.tif", bits, photometric=white)
+    expected = np.where(bits == (white == "minisblack"), 255, 0)
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").pixels[..., 0], expected)
+
+
+def test_further_pictures_of_a_tiff_are_told_and_thumbnails_are_not(tmp_path, rng):
+    image = rng.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+    for name, kind in (("pages.tif", 0), ("thumbnail.tif", 1)):
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            file.write(image, photometric="rgb")
+            file.write(image[::2, ::2], photometric="rgb", subfiletype=kind)
+    (remark,) = read_picture(tmp_path / "pages.tif").remarks
+    assert "holds 2 pictures, only the first" in remark
+    assert read_picture(tmp_path / "thumbnail.tif").remarks == ()
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def test_resolution_gamma_and_texts_of_a_png_are_kept(tmp_path, rng):
+    image = rng.integers(0, 255, (16, 20, 3), dtype=np.uint8)
+    save(tmp_path / "a.png", image, (cv2.IMAGE_METADATA_EXIF, EXIF))
+    whole = (tmp_path / "a.png").read_bytes()
+    own = [chunk(b"gAMA", struct.pack(">I", 100_000)), chunk(b"pHYs", struct.pack(">IIB", 11811, 11811, 1))]
+    own.append(chunk(b"tEXt", b"Comment\0by hand"))
+    (tmp_path / "a.png").write_bytes(whole[:33] + b"".join(own) + whole[33:])
+    write_picture(tmp_path / "b.png", read_picture(tmp_path / "a.png"))
+    written = (tmp_path / "b.png").read_bytes()
+    for part in own:
+        assert written.count(part) == 1
+    again = read_picture(tmp_path / "b.png")
+    np.testing.assert_array_equal(again.pixels, image)
+    assert dict(again.metadata)[cv2.IMAGE_METADATA_EXIF].rstrip(b"\0") == EXIF.rstrip(b"\0")
+
+
+def test_a_transparent_gray_value_is_told(tmp_path, rng):
+    save(tmp_path / "a.png", rng.integers(0, 255, (16, 20), dtype=np.uint8))
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[:33] + chunk(b"tRNS", struct.pack(">H", 7)) + whole[33:])
+    (remark,) = read_picture(tmp_path / "a.png").remarks
+    assert "transparent is not kept" in remark
+
+
+def test_the_resolution_and_a_large_profile_of_a_jpeg_are_kept(tmp_path, rng):
+    image = cv2.GaussianBlur(rng.integers(0, 255, (32, 40, 3), dtype=np.uint8), (0, 0), 2)
+    large = profile() + rng.bytes(200_000)
+    save(tmp_path / "a.jpg", image)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    head = with_density(whole[:20], struct.pack(">BHH", 1, 300, 300))
+    (tmp_path / "a.jpg").write_bytes(head + profile_segments(large) + whole[20:])
+    picture = read_picture(tmp_path / "a.jpg")
+    assert dict(picture.metadata)[cv2.IMAGE_METADATA_ICCP] == large
+    write_picture(tmp_path / "b.jpg", picture)
+    again = read_picture(tmp_path / "b.jpg")
+    assert again.metadata == picture.metadata
+    assert struct.unpack(">BHH", again.density) == (1, 300, 300)
+    assert np.abs(again.pixels.astype(int) - picture.pixels).max() < 12
+
+
+def test_colours_under_full_transparency_are_told_of_webp(tmp_path, rng):
+    image = rng.integers(1, 255, (16, 20, 4), dtype=np.uint8)
+    save(tmp_path / "opaque.webp", image)
+    assert read_picture(tmp_path / "opaque.webp").remarks == ()
+    image[:4, :4, 3] = 0
+    save(tmp_path / "clear.webp", image)
+    (remark,) = read_picture(tmp_path / "clear.webp").remarks
+    assert "fully transparent" in remark
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

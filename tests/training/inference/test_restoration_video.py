@@ -65,11 +65,60 @@ def test_a_truncated_video_is_an_error_and_leaves_no_half_a_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv", "cut.mkv"]
 
 
+def make_long(path: Path, rng: np.random.Generator, count: int = 40) -> Path:
+    """Noise, with a key frame every ten frames."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=20, options={"g": "10", "bf": "0", "crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for _ in range(count):
+            noise = rng.integers(0, 255, (96, 128, 3), dtype=np.uint8)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        output.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7])
+def test_a_video_that_ends_too_early_is_an_error_and_leaves_no_half_a_file(tmp_path, rng, share):
+    whole = make_long(tmp_path / "a.mkv", rng).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(LocalblurError, match=r"cut\.mkv is truncated or damaged: frames for .* of 2\.00 s"):
+        restore_video(tmp_path / "cut.mkv", tmp_path / "b.mp4", lambda frame: frame, lambda: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mkv", "cut.mkv"]
+
+
+def test_damage_in_the_middle_is_told_and_the_rest_restored(tmp_path, rng):
+    whole = bytearray(make_long(tmp_path / "a.mp4", rng).read_bytes())
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        place = next(packet.pos for number, packet in enumerate(container.demux(video=0)) if number == 15)
+    whole[place + 8 : place + 600] = rng.bytes(592)
+    (tmp_path / "hurt.mp4").write_bytes(whole)
+    done = restore_video(tmp_path / "hurt.mp4", tmp_path / "b.mp4", lambda frame: frame, lambda: None)
+    assert 36 <= done.frames <= 40
+    assert "damaged or predicted from" in done.damage
+    assert len(frames(tmp_path / "b.mp4")) == done.frames
+
+
+def test_a_folder_that_takes_no_video_names_the_video(tmp_path, monkeypatch):
+    source, opened = make_video(tmp_path / "a.mp4"), av.open
+
+    def refuses(name: str, *arguments: str) -> object:
+        if arguments:
+            raise av.error.PermissionError(errno.EACCES, "Permission denied")
+        return opened(name)
+
+    monkeypatch.setattr(av, "open", refuses)
+    with pytest.raises(OSError, match=r"b\.mp4"):
+        restore_video(source, tmp_path / "b.mp4", lambda frame: frame, lambda: None)
+
+
 @pytest.mark.parametrize("sound", [True, False])
 def test_frames_keep_their_times_and_sound_is_copied(tmp_path, sound):
     source = make_video(tmp_path / "a.mp4", sound=sound)
     told = []
-    count = restore_video(source, tmp_path / "b.mp4", lambda frame: frame + np.uint8(40), lambda: told.append(1))
+    count, damage = restore_video(
+        source, tmp_path / "b.mp4", lambda frame: frame + np.uint8(40), lambda: told.append(1)
+    )
+    assert damage == ""
     assert count == len(told) == frame_count(source) == len(TIMES)
     before, after = frames(source), frames(tmp_path / "b.mp4")
     assert [time for time, _ in after] == [time for time, _ in before] == [time / 10 for time in TIMES]
