@@ -110,7 +110,8 @@ def write_image(path: Path, image: npt.NDArray[Any]) -> None:
             done, encoded = cv2.imencode(suffix, np.ascontiguousarray(ordered))
             if not done:
                 raise LocalblurError(f"cannot write {path}: the encoder refused {image.dtype} {image.shape}")
-            temporary.write_bytes(encoded.tobytes())
+            with temporary.open("wb") as file:
+                file.write(np.ascontiguousarray(encoded).data)
         else:
             raise LocalblurError(f"cannot write {path}: use one of {', '.join(sorted(IMAGE_SUFFIXES))}")
 
