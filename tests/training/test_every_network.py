@@ -34,7 +34,7 @@ SMALLER = {
 # without VGG19's weights a picture term takes the place of the perceptual one
 OBJECTIVE = {"deblurgan": {"perceptual_weight": 0.0, "mse_weight": 100.0}}
 BEGIN_AS_THE_IDENTITY = ("lbag", "lbag-small", "tiny")
-STEPS = 60
+STEPS, STEPS_FROM_THE_IDENTITY = 30, 60
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,15 @@ def shortened(name):
 
     What becomes of its patches, its objective and its optimizer stay the recipe's.
     """
-    values = read_recipe(name)
+    values, identity = read_recipe(name), name in BEGIN_AS_THE_IDENTITY
+    steps = STEPS_FROM_THE_IDENTITY if identity else STEPS
     values["network"] = {"name": name, "options": SMALLER[name]}
     values["objective"] = values["objective"] | OBJECTIVE.get(name, {})
     values["optimizer"] = values["optimizer"] | {"lr": 2e-3, "clip_norm": 1.0}
     values["schedule"] = {"kind": "cosine", "warmup_steps": 5}
     values["data"] = values.get("data", {}) | {"patch_px": 48, "batch": 2, "stages": []}
-    values["validation"] = {"every_steps": STEPS, "samples": 2 if name in BEGIN_AS_THE_IDENTITY else 8, "patch_px": 48}
-    return TrainingSettings.model_validate(values | {"steps": STEPS, "ema_decay": 0.0, "precision": "fp32"})
+    values["validation"] = {"every_steps": steps, "samples": 2 if identity else 8, "patch_px": 48}
+    return TrainingSettings.model_validate(values | {"steps": steps, "ema_decay": 0.0, "precision": "fp32"})
 
 
 @pytest.mark.slow
