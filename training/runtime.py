@@ -181,6 +181,11 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch means that memory has run out; for a processor's it has no error of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
 def fastest_precision(device: torch.device) -> Precision:
     """bf16 where the hardware multiplies it natively, else fp32."""
     if device.type == "cuda":

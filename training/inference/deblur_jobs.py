@@ -95,9 +95,10 @@ def listed_paths(lines: Iterable[str]) -> Iterator[Path]:
 
 
 def unusable(path: Path) -> str | None:
-    """Why a path that a list names cannot be an input; None if it can."""
+    """Why a path cannot be an input; None if it can."""
     if path.is_dir():
-        return None if any(_is_input(file) for file in path.iterdir()) else f"no pictures in {path}"
+        found = any(_is_input(file) for file in path.iterdir())
+        return None if found else f"no pictures in {path}; looked for {_known()}"
     if not path.exists():
         return f"no such picture or folder: {path}"
     return None if path.suffix.lower() in _INPUT_SUFFIXES else _not_a_picture(path)
@@ -118,17 +119,10 @@ def _sources(inputs: Sequence[Path]) -> Iterable[Path]:
     """Every file once, in the order given; a folder's by name."""
     found: dict[Path, Path] = {}
     for path in inputs:
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if _is_input(file))
-            if not inside:
-                raise LocalblurError(f"no pictures in {path}; looked for {_known()}")
-        elif path.exists():
-            inside = [path]
-        else:
-            raise LocalblurError(f"no such picture or folder: {path}")
-        for file in inside:
-            if file.suffix.lower() not in _INPUT_SUFFIXES:
-                raise LocalblurError(_not_a_picture(file))
+        why = unusable(path)
+        if why is not None:
+            raise LocalblurError(why)
+        for file in sorted(file for file in path.iterdir() if _is_input(file)) if path.is_dir() else [path]:
             found.setdefault(file.resolve(), file)
     return found.values()
 

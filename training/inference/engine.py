@@ -13,7 +13,7 @@ from torch import nn
 from localblur.common.allocator import freed_bytes, keep_freed_memory
 from localblur.common.errors import LocalblurError
 from localblur.training.networks.base import RestorationNetwork
-from localblur.training.runtime import fastest_precision
+from localblur.training.runtime import fastest_precision, is_out_of_memory
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
@@ -109,7 +109,7 @@ class TorchEngine:
             with evaluating(self._module), torch.inference_mode(), self._format():
                 return work(window.to(self.device, torch.float32, memory_format=torch.channels_last))
         except RuntimeError as error:
-            if isinstance(error, torch.cuda.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+            if is_out_of_memory(error):
                 size = f"{window.shape[-1]}x{window.shape[-2]}"
                 raise LocalblurError(f"not enough memory for a window of {size} px; use a smaller --tile") from error
             raise

@@ -23,7 +23,14 @@ from localblur.training.running.run_log import RunLog
 from localblur.training.running.sampler import StepSampler
 from localblur.training.running.updater import Batch, Outcome, Updater
 from localblur.training.running.validation import score, validate
-from localblur.training.runtime import Runtime, StopRequest, fastest_precision, ignore_interrupts, stop_requests
+from localblur.training.runtime import (
+    Runtime,
+    StopRequest,
+    fastest_precision,
+    ignore_interrupts,
+    is_out_of_memory,
+    stop_requests,
+)
 
 STATE_NAME = "checkpoint.pt"
 DUMP_NAME = "not-finite.pt"
@@ -240,7 +247,7 @@ class Trainer:
         try:
             yield
         except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)):
+            if not is_out_of_memory(error):
                 raise
             count, parts = len(batch["sharp"]), self.settings.accumulate
             more = next((number for number in range(parts + 1, count + 1) if count % number == 0), None)
