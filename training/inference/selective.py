@@ -164,7 +164,7 @@ def _insert(whole: Plane, part: Plane, region: Box, covered: npt.NDArray[np.bool
         there, new = _within(rows), part[inside]
         if covered[there].any():
             share = np.where(covered[there], np.minimum(down[inside, None], across[None]), np.float32(1))
-            whole[there] = _mixed(whole[there], new, share)
+            whole[there] = mixed(whole[there], new, share)
         else:
             whole[there] = new
 
@@ -184,12 +184,12 @@ def _fade_out(
             there = _within(rows)
             weight = weights(cells, rows, cell_px)
             touched[there] |= weight > 0
-            result[there] = _mixed(before[there], result[there], np.where(done[there], np.float32(1), weight))
+            result[there] = mixed(before[there], result[there], np.where(done[there], np.float32(1), weight))
             done[there] = True
     return touched
 
 
-def _mixed(first: Plane, second: Plane, share: npt.NDArray[np.float32]) -> Plane:
+def mixed(first: Plane, second: Plane, share: npt.NDArray[np.float32]) -> Plane:
     """First where the share (H, W) is 0, second where it is 1; whole numbers of their type."""
     start = first.astype(np.float32)
     share = share.reshape(share.shape + (1,) * (first.ndim - share.ndim))

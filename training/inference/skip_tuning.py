@@ -24,7 +24,7 @@ import torch
 from localblur.common.errors import LocalblurError
 from localblur.training.inference.engine import Engine
 from localblur.training.inference.restore import Pixels, choose_tiling, restore_pixels
-from localblur.training.inference.selective import coarse_gate, coarse_reduction, planned_windows
+from localblur.training.inference.selective import coarse_gate, coarse_reduction, mixed, planned_windows
 from localblur.training.inference.skipping import Box, SkipSettings, confirmed_cells, open_cells, weights
 from localblur.training.inference.tiling import round_up, spans
 
@@ -196,10 +196,7 @@ def outside_gain(image: Pixels, example: Example) -> float:
     if not outside.any():
         return 0.0
     sharp = example.sharp[outside].astype(np.float32)
-    before, after = (
-        max(float(np.mean((one[outside] - sharp) ** 2, dtype=np.float64)), _ROUNDING)
-        for one in (example.blurred, image)
-    )
+    before, after = (max(_squared_error(one[outside], sharp), _ROUNDING) for one in (example.blurred, image))
     return 10 * math.log10(before / after)
 
 
@@ -224,28 +221,26 @@ def _tried(
         if dense.gate is not None:
             cells = confirmed_cells(found, dense.gate, settings)
         weight = weights(cells, Box(0, 0, *size), settings.cell_px)
-        inside = weight[example.mask][:, None]
-        mixed = np.rint(before + inside * (after - before))
+        inside = weight[example.mask]
         windows = planned_windows(found, size, settings, engine.size_multiple)
         parts = [network_pixels(engine, box.bottom - box.top, box.right - box.left) for _, box in windows]
         # a picture too small to be made smaller is restored as a whole
         work = dense_pixels if reduction == 1 else share * network_pixels(engine, *gate.shape) + sum(parts)
         yield Outcome(
             work=work / dense_pixels,
-            loss_db=dense_db - _psnr(mixed, sharp, top),
+            loss_db=dense_db - _psnr(mixed(before, after, inside), sharp, top),
             found=float((inside > 0).mean()),
             kept=float((weight[~example.mask] == 0).mean()) if not example.mask.all() else 1.0,
-            outside_db=outside_gain(_blended(example.blurred, dense.pixels, weight), example) if outside else math.nan,
+            outside_db=outside_gain(mixed(example.blurred, dense.pixels, weight), example) if outside else math.nan,
         )
 
 
-def _blended(before: Pixels, after: Pixels, weight: npt.NDArray[np.float32]) -> Pixels:
-    start = before.astype(np.float32)
-    return np.asarray(np.rint(start + weight[..., None] * (after - start)).astype(before.dtype))
+def _squared_error(image: npt.NDArray[Any], sharp: npt.NDArray[Any]) -> float:
+    return float(np.mean((image - sharp) ** 2, dtype=np.float64))
 
 
 def _psnr(image: npt.NDArray[Any], sharp: npt.NDArray[Any], top: float) -> float:
-    error = float(np.mean((image - sharp) ** 2, dtype=np.float64))
+    error = _squared_error(image, sharp)
     return math.inf if error == 0 else 10 * math.log10(top**2 / error)
 
 
