@@ -31,7 +31,7 @@ def decode_frames(container: Any, stream: Any, source: Path) -> Iterator[Any | N
         LocalblurError: after the last readable frame, if the file cannot be read further or is shorter than it says.
     """
     seen = SeenFrames()
-    for packet in _packets(container, stream, source):
+    for packet in read_packets(container, stream, source):
         try:
             frames = packet.decode()
         except DECODING_ERRORS:
@@ -72,6 +72,24 @@ class SeenFrames:
             raise LocalblurError(f"{source} is truncated or damaged: {told}")
 
 
+def read_packets(container: Any, streams: Any, source: Path) -> Iterator[Any]:
+    """Yield PyAV's packets of one stream or several.
+
+    Raises:
+        LocalblurError: where the file cannot be read further.
+    """
+    packets = container.demux(streams)
+    for count in itertools.count():
+        try:
+            packet = next(packets, None)
+        except DECODING_ERRORS as error:
+            why = " ".join(str(error).split())
+            raise LocalblurError(f"{source} is truncated or damaged after packet {count}: {why}") from error
+        if packet is None:
+            return
+        yield packet
+
+
 def describe_damage(damaged: Sequence[int], times: npt.NDArray[np.float64]) -> str:
     """Damaged frames in words, empty if there are none: how many and when, which is where a player can show them.
 
@@ -101,19 +119,6 @@ def describe_damage(damaged: Sequence[int], times: npt.NDArray[np.float64]) -> s
         what = f"{count} frames are damaged or predicted from damaged ones"
     more = f" and {len(told) - STRETCHES_TOLD} more times" if len(told) > STRETCHES_TOLD else ""
     return f"{what}, {', '.join(told[:STRETCHES_TOLD])}{more}"
-
-
-def _packets(container: Any, stream: Any, source: Path) -> Iterator[Any]:
-    packets = container.demux(stream)
-    for count in itertools.count():
-        try:
-            packet = next(packets, None)
-        except DECODING_ERRORS as error:
-            why = " ".join(str(error).split())
-            raise LocalblurError(f"{source} is truncated or damaged after packet {count}: {why}") from error
-        if packet is None:
-            return
-        yield packet
 
 
 def _shown_s(frame: Any) -> float:

@@ -123,7 +123,8 @@ def test_the_numbers_of_the_card_are_those_of_the_files(place, tmp_path):
         assert part in text
     assert "![A strip](images/strip.png)" in text
     assert "## Limits" in text
-    assert "8 pairs of 8 scenes, split test; every pixel restored" in text
+    assert ": every pixel restored\n" in text
+    assert "8 pairs of 8 scenes, split test," in text
     assert "Restoring only what is blurred" not in text
 
 

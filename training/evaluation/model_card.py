@@ -99,13 +99,12 @@ def _measured(report: Report) -> str:
     names = ", ".join(Path(name).name for name in summary["data"])
     way = "only what its gate finds" if summary["settings"]["selective"] else "every pixel restored"
     told = (
-        f"{summary['pairs']} pairs of {summary['scenes']} scenes, split {summary['settings']['split']}; {way},"
+        f"{summary['pairs']} pairs of {summary['scenes']} scenes, split {summary['settings']['split']},"
         f" computed in {summary['settings']['precision']}. Values: {summary['conventions']}. Intervals: bootstrap,"
         " drawing scenes."
     )
-    return "\n\n".join(
-        [f"## Measured on {names}", _markdown(rows), told, _verdict(report), *_by_position(report), _extremes(report)]
-    )
+    heading = f"## Measured on {names}: {way}"
+    return "\n\n".join([heading, _markdown(rows), told, _verdict(report), *_by_position(report), _extremes(report)])
 
 
 def _verdict(report: Report) -> str:

@@ -5,51 +5,34 @@ TIFF, of which the EXIF folder stays behind. Pixels are not turned: the orientat
 other programs show the picture upright as before. `upright` turns what is written without that mark.
 """
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-import tifffile
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path
 from localblur.datasets.images import IMAGE_SUFFIXES, PNG_SUFFIXES, TIFF_SUFFIXES, IntArray, as_rgb, read_channels
+from localblur.training.inference.picture_segments import (
+    LARGEST_SEGMENT,
+    PNG_CARRIED,
+    PNG_HEAD,
+    exif_orientation,
+    jpeg_density,
+    jpeg_head_size,
+    png_chunks,
+    profile_fits,
+    profile_segments,
+    with_density,
+)
+from localblur.training.inference.tiff_pictures import TiffTags, read_tags, write_tiff
 
 JPEG_SUFFIXES = {".jpg", ".jpeg"}
 JPEG_QUALITY = 95
 _LOSSLESS_WEBP = 101
-_TIFF_TEXTS = (271, 272, 315, 33432)
-"""Make, model, artist, copyright."""
-_ORIENTATION, _TIFF_XMP = 274, 700
-PNG_CARRIED = (b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"tEXt", b"zTXt", b"tIME")
-"""Colours, resolution and texts; profile, EXIF and XMP go through OpenCV."""
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_HEAD = len(_PNG_SIGNATURE) + 25
-"""Bytes of a PNG up to the end of its first chunk, IHDR."""
-_JPEG_START, _JFIF_END = 2, 20
-"""Bytes of a JPEG up to the end of its first mark, and of its JFIF segment."""
-_DENSITY = slice(13, 18)
 _ROWS = 256
-_SEGMENT = 65519
-"""Bytes of a profile that a segment of a JPEG holds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TiffTags:
-    """What a TIFF says about its picture, for `tifffile.imwrite`; and how many further pictures it holds."""
-
-    icc: bytes | None
-    resolution: tuple[Any, Any] | None
-    resolution_unit: int | None
-    alpha: str
-    compressed: bool
-    others: tuple[tuple[int, int, int, Any, bool], ...]
-    others_left: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +87,7 @@ def read_picture(path: Path) -> Picture:
     """
     if path.suffix.lower() in TIFF_SUFFIXES:
         image = read_channels(path)
-        tags = _read_tags(path)
+        tags = read_tags(path)
         picture = _picture(image, (), tags, path)
         if tags.others_left:
             left = f"{path}: holds {tags.others_left + 1} pictures, only the first is restored and kept"
@@ -139,42 +122,6 @@ def read_picture(path: Path) -> Picture:
     return replace(picture, chunks=carried, density=density, remarks=tuple(remarks))
 
 
-def png_chunks(raw: npt.NDArray[np.uint8]) -> dict[bytes, bytes]:
-    """The chunks of a PNG before its pixels, by name, those of one name together; none of what is damaged."""
-    found: dict[bytes, bytes] = {}
-    place = len(_PNG_SIGNATURE)
-    while place + 12 <= len(raw):
-        length, name = struct.unpack(">I4s", raw[place : place + 8].tobytes())
-        if name in (b"IDAT", b"IEND") or place + 12 + length > len(raw):
-            break
-        found[name] = found.get(name, b"") + raw[place : place + 12 + length].tobytes()
-        place += 12 + length
-    return found
-
-
-def jpeg_density(raw: npt.NDArray[np.uint8]) -> bytes:
-    """Unit, horizontal and vertical resolution as a JPEG's JFIF segment states them; empty where it has none."""
-    head = raw[:_JFIF_END].tobytes()
-    return head[_DENSITY] if head[:4] == b"\xff\xd8\xff\xe0" and head[6:11] == b"JFIF\0" else b""
-
-
-def with_density(head: bytes, density: bytes) -> bytes:
-    """The beginning of a JPEG that states another resolution."""
-    if not density or jpeg_density(np.frombuffer(head, np.uint8)) == b"":
-        return head
-    return head[: _DENSITY.start] + density + head[_DENSITY.stop :]
-
-
-def profile_segments(profile: bytes) -> bytes:
-    """An ICC profile as segments of a JPEG, however large (ICC.1:2022, B.4)."""
-    parts = [profile[start : start + _SEGMENT] for start in range(0, len(profile), _SEGMENT)]
-    heads = (
-        struct.pack(">2sH12sBB", b"\xff\xe2", 16 + len(part), b"ICC_PROFILE\0", number, len(parts))
-        for number, part in enumerate(parts, start=1)
-    )
-    return b"".join(head + part for head, part in zip(heads, parts, strict=True))
-
-
 def upright(image: IntArray, orientation: int) -> IntArray:
     """Turn and mirror (H, W) or (H, W, C) as an orientation from 1 to 8 asks for (EXIF: CIPA DC-008, tag 274)."""
     turned = image.swapaxes(0, 1) if orientation >= 5 else image
@@ -195,7 +142,8 @@ def write_picture(path: Path, picture: Picture) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         if path.suffix.lower() in TIFF_SUFFIXES:
-            _write_tiff(temporary, picture)
+            profile = next((block for kind, block in picture.metadata if kind == cv2.IMAGE_METADATA_ICCP), None)
+            write_tiff(temporary, picture.channels(), picture.tiff, profile)
         else:
             with temporary.open("wb") as file:
                 for part in _encoded(path, picture):
@@ -220,7 +168,7 @@ def _picture(image: IntArray, metadata: Sequence[tuple[int, bytes]], tiff: TiffT
     alpha = np.ascontiguousarray(image[..., -1]) if channels in (2, 4) else None
     kept, remarks = [], []
     for kind, block in metadata:
-        if kind == cv2.IMAGE_METADATA_ICCP and not _fits(block, gray=channels < 3):
+        if kind == cv2.IMAGE_METADATA_ICCP and not profile_fits(block, gray=channels < 3):
             remarks.append(f"{path}: its colour profile is not for the RGB values it decodes to, and is dropped")
         else:
             kept.append((kind, block))
@@ -245,30 +193,9 @@ def _mean(pixels: IntArray) -> IntArray:
 
 
 def _orientation(metadata: Sequence[tuple[int, bytes]], tiff: TiffTags | None) -> int:
-    stated = [value for code, _, _, value, _ in tiff.others if code == _ORIENTATION] if tiff else []
-    stated += [_exif_orientation(block) for kind, block in metadata if kind == cv2.IMAGE_METADATA_EXIF]
-    return next((int(value) for value in stated if value in range(1, 9)), 1)
-
-
-def _exif_orientation(block: bytes) -> int | None:
-    """What the first folder of EXIF data (a small TIFF) says, None where it says nothing or is damaged."""
-    block = block.removeprefix(b"Exif\0\0")
-    order = ">" if block[:2] == b"MM" else "<"
-    try:
-        (folder,) = struct.unpack_from(f"{order}I", block, 4)
-        (count,) = struct.unpack_from(f"{order}H", block, folder)
-        for entry in range(folder + 2, folder + 2 + 12 * count, 12):
-            code, _, _, value = struct.unpack_from(f"{order}HHIH", block, entry)
-            if code == _ORIENTATION:
-                return int(value)
-    except struct.error:
-        return None
-    return None
-
-
-def _fits(profile: bytes, *, gray: bool) -> bool:
-    """Whether an ICC profile is for RGB (or gray) values: bytes 16 to 19 name the colour space (ICC.1:2022, 7.2.6)."""
-    return profile[16:20] in ((b"GRAY", b"RGB ") if gray else (b"RGB ",))
+    stated = [tiff.orientation] if tiff else []
+    stated += [exif_orientation(block) for kind, block in metadata if kind == cv2.IMAGE_METADATA_EXIF]
+    return next((value for value in stated if value in range(1, 9)), 1)
 
 
 def _encoded(path: Path, picture: Picture) -> Iterator[bytes | memoryview]:
@@ -282,7 +209,9 @@ def _encoded(path: Path, picture: Picture) -> Iterator[bytes | memoryview]:
     elif suffix == ".webp":
         settings = [cv2.IMWRITE_WEBP_QUALITY, _LOSSLESS_WEBP]
     # OpenCV writes no profile that takes more than one segment
-    large = [block for kind, block in metadata if jpeg and kind == cv2.IMAGE_METADATA_ICCP and len(block) > _SEGMENT]
+    large = [
+        block for kind, block in metadata if jpeg and kind == cv2.IMAGE_METADATA_ICCP and len(block) > LARGEST_SEGMENT
+    ]
     kept = [] if suffix == ".bmp" else [(kind, block) for kind, block in metadata if block not in large]
     image = picture.channels(reversed_colours=True)
     if image.ndim == 3 and image.shape[2] == 2:  # OpenCV writes no gray with alpha
@@ -300,9 +229,9 @@ def _encoded(path: Path, picture: Picture) -> Iterator[bytes | memoryview]:
     del image
     content: memoryview = np.ascontiguousarray(encoded, np.uint8).reshape(-1).data
     if suffix in PNG_SUFFIXES:
-        yield from (content[:_PNG_HEAD], picture.chunks, content[_PNG_HEAD:])
+        yield from (content[:PNG_HEAD], picture.chunks, content[PNG_HEAD:])
     elif jpeg:
-        end = _JFIF_END if jpeg_density(encoded.reshape(-1)) else _JPEG_START
+        end = jpeg_head_size(encoded.reshape(-1))
         head = with_density(bytes(content[:end]), picture.density)
         yield head
         for block in large:
@@ -310,48 +239,3 @@ def _encoded(path: Path, picture: Picture) -> Iterator[bytes | memoryview]:
         yield content[end:]
     else:
         yield content
-
-
-def _read_tags(path: Path) -> TiffTags:
-    with tifffile.TiffFile(path) as file:
-        page: Any = file.series[0].pages[0].aspage()
-        tags = page.tags
-        others = []
-        for code in (*_TIFF_TEXTS, _ORIENTATION, _TIFF_XMP):
-            if code in tags:
-                value = tags[code].value
-                count = 1 if code == _ORIENTATION else len(value) + (0 if isinstance(value, bytes) else 1)
-                others.append((code, int(tags[code].dtype), count, value, True))
-        return TiffTags(
-            icc=bytes(tags[34675].value) if 34675 in tags else None,
-            resolution=(tags[282].value, tags[283].value) if 282 in tags and 283 in tags else None,
-            resolution_unit=int(tags[296].value) if 296 in tags else None,
-            alpha="assocalpha" if 1 in tuple(page.extrasamples) else "unassalpha",
-            compressed=int(page.compression) != 1,
-            others=tuple(others),
-            others_left=sum(not _is_thumbnail(other) for other in file.pages) - 1,
-        )
-
-
-def _is_thumbnail(page: Any) -> bool:
-    """Whether a page is the picture made smaller (TIFF 6.0, NewSubfileType), or a mask for it."""
-    tag = page.aspage().tags.get(254)
-    return tag is not None and int(tag.value) & 5 != 0
-
-
-def _write_tiff(path: Path, picture: Picture) -> None:
-    tags, image = picture.tiff, picture.channels()
-    profiles = [block for kind, block in picture.metadata if kind == cv2.IMAGE_METADATA_ICCP]
-    tifffile.imwrite(
-        path,
-        image,
-        photometric="minisblack" if picture.gray else "rgb",
-        planarconfig="contig" if image.ndim == 3 else None,
-        extrasamples=None if picture.alpha is None else [tags.alpha if tags else "unassalpha"],
-        compression="zlib" if tags and tags.compressed else None,
-        iccprofile=tags.icc if tags else next(iter(profiles), None),
-        resolution=tags.resolution if tags else None,
-        resolutionunit=tags.resolution_unit if tags else None,
-        extratags=tags.others if tags else (),
-        metadata=None,
-    )

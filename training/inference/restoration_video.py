@@ -12,7 +12,7 @@ from av.video.reformatter import Colorspace
 
 from localblur.common.errors import LocalblurError
 from localblur.common.files import atomic_path
-from localblur.datasets.films.damaged_video import DECODING_ERRORS, SeenFrames, describe_damage
+from localblur.datasets.films.damaged_video import DECODING_ERRORS, SeenFrames, describe_damage, read_packets
 from localblur.datasets.films.video import open_video, video_stream
 
 Frame = npt.NDArray[np.uint8]
@@ -107,16 +107,7 @@ class _Copy:
     def _decoded(self, source: Path) -> Iterator[tuple[Any, list[Any]]]:
         """Yield every packet with the frames that came of it, none for sound."""
         wanted = [self._stream, *(self._container.streams[index] for index in self._sound)]
-        packets = self._container.demux(wanted)
-        while True:
-            try:
-                packet = next(packets, None)
-            except DECODING_ERRORS as error:
-                raise LocalblurError(
-                    f"{source} is truncated or damaged after frame {len(self._times)}: {' '.join(str(error).split())}"
-                ) from error
-            if packet is None:
-                return
+        for packet in read_packets(self._container, wanted, source):
             frames = [] if packet.stream.index in self._sound else self._frames(packet)
             yield packet, frames
 

@@ -11,13 +11,8 @@ import tifffile
 
 from localblur.common.errors import LocalblurError
 from localblur.datasets.images import read_channels, read_image
-from localblur.training.inference.picture_files import (
-    profile_segments,
-    read_picture,
-    upright,
-    with_density,
-    write_picture,
-)
+from localblur.training.inference.picture_files import read_picture, upright, write_picture
+from localblur.training.inference.picture_segments import profile_segments, with_density
 
 EXIF = (
     b"II*\0\x08\0\0\0\x02\0"
