@@ -8,7 +8,10 @@ BIN := $(VENV)/bin
 endif
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo demo-short test lint typing bench clean
+# the tests start hundreds of processes, which would compile every module again where keeping the result is switched off
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: demo demo-short test test-slow lint typing bench clean
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,8 +26,13 @@ demo: $(INSTALLED)
 demo-short: $(INSTALLED)
 	$(BIN)/python examples/demo.py --output build/demo-short --short
 
+TESTS := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --durations 15
+
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --durations 15
+	$(TESTS) -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(TESTS) -m slow
 
 typing: $(INSTALLED)
 	$(BIN)/python -c "import pathlib; root = pathlib.Path('build/typing/localblur'); root.mkdir(parents=True, exist_ok=True); [(root / name).symlink_to(pathlib.Path(name).resolve(), target_is_directory=True) for name in ('common', 'acquisition', 'alignment', 'datasets', 'training') if not (root / name).exists()]"

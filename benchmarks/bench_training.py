@@ -18,8 +18,8 @@ from localblur.training.runtime import Runtime, fastest_precision
 BATCH, PATCH_PX = 2, 256
 SCALES = (4, 2, 1)
 FACT = """\
-Convolutions take nine tenths of a step of lbag: its ratio is that of the processor's bf16 to its fp32 arithmetic, 2.4
-in processor time with AVX512-BF16, whose peak is twice that of fp32; more needs AMX."""
+Convolutions take four fifths (AMX) to nine tenths of a step of lbag: its ratio is that of the processor's bf16 to its
+fp32 arithmetic, 2.4 in processor time with AVX512-BF16 and 3.1 with AMX as measured on one machine of each."""
 PUBLISHED = TrainingSettings.model_validate(read_recipe("lbag"))
 
 

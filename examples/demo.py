@@ -30,13 +30,13 @@ class Plan:
     size: str = "640x480"
     train_scenes: int = 7
     pairs_per_train_scene: int = 4
-    test_scenes: int = 12
+    test_scenes: int = 10
     pairs_per_test_scene: int = 2
     static_pairs: int = 4
-    clips: int = 60
+    clips: int = 40
     clip_size: tuple[int, int] = (384, 256)
-    steps: int = 500
-    overrides: tuple[str, ...] = ("validation.every_steps=100", "validation.samples=32", "log_every_steps=10")
+    steps: int = 150
+    overrides: tuple[str, ...] = ("validation.every_steps=50", "validation.samples=32", "log_every_steps=10")
 
 
 FULL = Plan()

@@ -341,6 +341,7 @@ def test_scenes_of_one_name_get_the_input_in_front(small: Path, tmp_path: Path) 
     assert "two inputs are called other" in run(other, clash, "-o", tmp_path / "x.h5").stderr
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(small: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
         assert run(small, "-o", tmp_path / f"{workers}.h5", "--workers", workers).exit_code == 0

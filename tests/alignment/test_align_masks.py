@@ -112,6 +112,7 @@ def test_the_report_shows_masks_that_came_after_its_pictures(whole: tuple[Path, 
     assert "no blur mask" not in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
 def test_kills_after_the_last_pair_cost_neither_masks_nor_report(
     whole: tuple[Path, Result], folder: Path, tmp_path: Path

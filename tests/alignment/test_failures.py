@@ -23,6 +23,7 @@ SETTINGS, LIMITS = AlignmentSettings(), QualitySettings()
 WIDTH, HEIGHT = 480, 360
 MAX_MEAN_PX, MAX_P95_PX = 0.06, 0.15
 SEEDS = range(6)
+FIRST, *REST = SEEDS
 
 Array = Any
 
@@ -162,9 +163,8 @@ CASES: dict[str, tuple[Any, str]] = {
 """How it goes wrong, and the reason that may be given; empty: the pair must be accepted."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [FIRST, *(pytest.param(seed, marks=pytest.mark.slow) for seed in REST)])
 def test_aligned_within_the_limits_or_rejected_with_the_right_reason(seed: int, case: str, rig_tools: Any) -> None:
     make, reason = CASES[case]
     rig, calibration = calibrated(rig_tools, seed)
@@ -180,6 +180,7 @@ def test_aligned_within_the_limits_or_rejected_with_the_right_reason(seed: int, 
     assert p95 < MAX_P95_PX
 
 
+@pytest.mark.slow
 def test_a_bump_towards_the_exchanged_field_is_no_exchange(rig_tools: Any) -> None:
     """Exchanged, the pictures of this bumped rig happen to fit the calibration better."""
     rig, calibration = calibrated(rig_tools, 308)

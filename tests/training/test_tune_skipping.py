@@ -64,6 +64,7 @@ def tune(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "options", "message"),
     [
@@ -87,6 +88,7 @@ def test_only_folders_of_models_are_taken(tmp_path, data):
         assert f"no model in {path}" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_choice_is_printed_measured_and_kept_on_request(tmp_path, data):
     model = write_model(tmp_path)
     result = tune(model, data, "--loss", "99")
@@ -111,6 +113,7 @@ def test_pictures_that_are_looked_at_whole_tell_nothing_and_are_refused(tmp_path
     assert not (model / SKIPPING_NAME).exists()
 
 
+@pytest.mark.slow
 def test_pictures_that_are_looked_at_whole_are_left_out_among_larger_ones(tmp_path, small):
     large = write_pairs(tmp_path / "large.h5", partly_blurred("large", "00", 640, 700))
     result = tune(write_model(tmp_path / "model"), small, large, "--loss", "99", "--scenes", "1")

@@ -80,6 +80,7 @@ def test_plain_bars_moving_along_their_length_need_the_background(rng):
     assert np.mean(together) > np.mean(alone) + 0.1
 
 
+@pytest.mark.slow
 def test_what_stopped_is_not_blurred_although_it_hides_the_background(rng):
     scene = Scene(rng, PLACES, standing=(3, 4))
     results = scene.masks("sequence")
@@ -187,6 +188,7 @@ def test_every_method_leaves_out_what_has_no_data(rng, method):
     assert binary_mask(mask).any()
 
 
+@pytest.mark.slow
 def test_the_simulated_cases_reach_their_goal(shared):
     """Two of the reference scenes with every method: 0.84 is required of `sequence`."""
     from localblur.datasets.images import read_image, read_plane

@@ -157,6 +157,7 @@ def test_windows_equal_the_whole_image_within_one_level(rng, name, tile):
     assert float((tiled.gate - whole.gate).abs().max()) < 0.1 / 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_windows_of_the_model_in_the_box_equal_the_whole_image_within_one_level(seed):
     """Training makes a network look farther than it does with random weights."""

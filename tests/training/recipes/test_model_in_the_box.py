@@ -46,6 +46,7 @@ def test_a_folder_is_not_continued_with_another_call(tmp_path):
             recipe.remember_call(others, work, quick=quick)
 
 
+@pytest.mark.slow
 def test_a_failing_step_ends_it_in_one_line_and_a_made_file_is_not_made_again(tmp_path, monkeypatch):
     photos = tmp_path / "photos"
     photos.mkdir()
