@@ -36,9 +36,9 @@ class Failure:
     truth: Any = None
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=len(SEEDS))
 def calibrated(tools: Any, seed: int) -> tuple[Any, Any]:
-    """A rig and its calibration; the tests come seed by seed."""
+    """A rig and its calibration."""
     rig = tools.rig(resolve_rig(seed=seed, width=WIDTH, height=HEIGHT))
     return rig, rig.calibration()
 
@@ -47,9 +47,15 @@ def scene(seed: int, **options: Any) -> SceneSettings:
     return SceneSettings(seed=100 + seed, **options)
 
 
+@lru_cache(maxsize=2)
+def usual_shot(rig: Any, seed: int, step: int = 0) -> Any:
+    """A shot of the scene that most cases share; the tests come seed by seed."""
+    return rig.shot(scene(seed), seed % 4 + step)
+
+
 def textureless(tools: Any, rig: Any, seed: int) -> Failure:
     """A bare wall in smooth light; only what moves has texture."""
-    shot = rig.shot(scene(seed), seed % 4)
+    shot = usual_shot(rig, seed)
     near = cv2.dilate(shot.truth.motion_mask.astype(np.uint8), np.ones((31, 31), np.uint8)).astype(np.float32)
     near = cv2.GaussianBlur(near, (0, 0), 5)[..., None]
     lights = [near * light + (1 - near) * cv2.GaussianBlur(light, (0, 0), 40) for light in tools.light_of(shot)]
@@ -60,7 +66,7 @@ def parallax(shift_px: float) -> Any:
     """A near layer on a fifth of the frame that camera B sees from a point aside."""
 
     def make(tools: Any, rig: Any, seed: int) -> Failure:
-        shot = rig.shot(scene(seed), seed % 4)
+        shot = usual_shot(rig, seed)
         blurred, sharp = tools.light_of(shot)
         rng = np.random.default_rng(seed)
         y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
@@ -81,7 +87,7 @@ def other_scene(**options: Any) -> Any:
 
 
 def overexposed(tools: Any, rig: Any, seed: int) -> Failure:
-    shot = rig.shot(scene(seed), seed % 4)
+    shot = usual_shot(rig, seed)
     blurred, sharp = tools.light_of(shot)
     return Failure(rig.reread(1.4 * blurred, sharp, seed), shot.truth)
 
@@ -120,12 +126,12 @@ def with_exposures(alignment: str) -> Any:
 
 
 def swapped(tools: Any, rig: Any, seed: int) -> Failure:
-    shot = rig.shot(scene(seed), seed % 4)
+    shot = usual_shot(rig, seed)
     return Failure(rig.captured(shot.raw_S, shot.raw_B))
 
 
 def mirrored(tools: Any, rig: Any, seed: int) -> Failure:
-    shot = rig.shot(scene(seed), seed % 4)
+    shot = usual_shot(rig, seed)
     captured = rig.captured(shot.raw_B, shot.raw_S)
     flipped = LinearImage(*(np.ascontiguousarray(np.flip(plane, 1)) for plane in unpacked(captured.blurred)))
     return Failure(replace(captured, blurred=flipped))
@@ -137,7 +143,7 @@ def unpacked(image: LinearImage) -> tuple[Array, Array]:
 
 def one_frame_late(tools: Any, rig: Any, seed: int) -> Failure:
     """The sharp frame of the next shot: the same scene, but things have moved on."""
-    first, second = (rig.shot(scene(seed), seed % 4 + step) for step in (0, 1))
+    first, second = (usual_shot(rig, seed, step) for step in (0, 1))
     return Failure(rig.captured(first.raw_B, second.raw_S))
 
 
