@@ -47,6 +47,11 @@ SECTIONS: dict[str, Callable[[int], Section]] = {
 }
 HEADER = "| what | ours | compared with | ours is faster by (min to max) | extra memory: ours / other | remarks |"
 
+FULL_SHARE = 2 / 3
+"""Of the time allowed; what begins later is timed once."""
+
+SHORTENED = "Timed once, for the time was running out."
+
 READING = """\
 Both ways run in processes of their own and take turns: one untimed call, then {rounds} timed calls each. Times are
 medians. The ratio is formed round by round; its median is given with its range. Memory is the peak of the untimed call
@@ -57,13 +62,20 @@ above what the process held before it. What networks learn from which data is in
 @click.argument("names", nargs=-1, metavar="[SECTION]...")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Times each way is timed.")
 @click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=28,
+    show_default=True,
+    help="After two thirds of them what is left is timed once, after all of them left out.",
+)
+@click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
     default=Path(__file__).with_name("RESULTS.md"),
     help="The table to write.  [default: RESULTS.md beside this file]",
 )
-def main(names: tuple[str, ...], rounds: int, output: Path) -> None:
+def main(names: tuple[str, ...], rounds: int, minutes: float, output: Path) -> None:
     """Run the benchmarks (all, or the SECTIONs named) and write the table."""
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
@@ -71,10 +83,17 @@ def main(names: tuple[str, ...], rounds: int, output: Path) -> None:
     started, machine = time.monotonic(), describe_machine()
     parts, failed = [], []
     for name in names or SECTIONS:
-        click.echo(f"{name} ...", nl=False)
         begun = time.monotonic()
+        share = (begun - started) / (60 * minutes)
+        if share >= 1:
+            over = f"{minutes:g} minutes are over"
+            click.echo(f"{name}: left out, {over}")
+            parts.append(f"## {name}\n\nNot measured, {over}: `python benchmarks/run.py {name}`\n")
+            continue
+        click.echo(f"{name} ...", nl=False)
+        times = rounds if share < FULL_SHARE else 1
         try:
-            parts.append(section_text(SECTIONS[name](rounds)))
+            parts.append(section_text(SECTIONS[name](times), "" if times == rounds else SHORTENED))
         except Exception as error:  # one broken benchmark must not cost the results of the others
             traceback.print_exc()
             failed.append(name)
@@ -93,12 +112,12 @@ def head(machine: list[str], command: str, rounds: int, seconds: float) -> str:
     return "\n".join(["# Benchmarks", "", *(f"- {fact}" for fact in facts), "", READING.format(rounds=rounds), ""])
 
 
-def section_text(section: Section) -> str:
-    """One section as Markdown."""
+def section_text(section: Section, remark: str = "") -> str:
+    """One section as Markdown; `remark` says how it was measured where that differs."""
     rows = [row_text(row) for row in section.rows]
     facts = [*(f"- {fact}" for fact in section.facts), ""] if section.facts else []
     table = [HEADER, "|---" * 6 + "|", *rows, ""] if rows else []
-    return "\n".join([f"## {section.title}", "", section.text, "", *table, *facts])
+    return "\n".join([f"## {section.title}", "", f"{section.text} {remark}".rstrip(), "", *table, *facts])
 
 
 def row_text(row: Row) -> str:

@@ -195,7 +195,7 @@ def _mean(pixels: IntArray) -> IntArray:
 def _orientation(metadata: Sequence[tuple[int, bytes]], tiff: TiffTags | None) -> int:
     stated = [tiff.orientation] if tiff else []
     stated += [exif_orientation(block) for kind, block in metadata if kind == cv2.IMAGE_METADATA_EXIF]
-    return next((value for value in stated if value in range(1, 9)), 1)
+    return next((value for value in stated if value is not None and 1 <= value <= 8), 1)
 
 
 def _encoded(path: Path, picture: Picture) -> Iterator[bytes | memoryview]:

@@ -20,6 +20,12 @@ def run(*arguments):
     return CliRunner().invoke(main, [*(str(argument) for argument in arguments), "--workers", "1"])
 
 
+def one_line_about(path, result):
+    """A slow machine adds lines of progress."""
+    (line,) = [line for line in result.stderr.splitlines() if str(path) in line]
+    return line
+
+
 @pytest.fixture
 def write_coded(rng):
     """Write a textured pan as a video with a key frame every `KEY_EVERY` frames."""
@@ -94,8 +100,7 @@ def test_no_pair_has_a_damaged_frame_and_the_rest_of_the_video_is_used(
     damage(path, DAMAGED)
     result = run(path, "-o", tmp_path / "x.h5", *arguments)
     assert result.exit_code == 3
-    assert result.stderr.count("\n") == 1
-    assert "damaged" in result.stderr
+    assert "damaged" in one_line_about(path, result)
     last = 0
     with PairsFile(tmp_path / "x.h5") as pairs:
         for scene in pairs.scenes:
@@ -128,8 +133,7 @@ def test_a_truncated_video_is_used_up_to_its_end_and_told_in_one_line(tmp_path, 
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     result = run(path, "-o", tmp_path / "x.h5", "--frames", "5")
     assert result.exit_code == 3
-    assert result.stderr.count("\n") == 1
-    assert "truncated" in result.stderr
+    assert "truncated" in one_line_about(path, result)
     with PairsFile(tmp_path / "x.h5") as pairs:
         assert sum(scene.count for scene in pairs.scenes) in (4, 5)
 
