@@ -1,5 +1,7 @@
 """Damage in the middle of a video costs the frames it touches, never the rest, and is never blended."""
 
+import re
+
 import av
 import numpy as np
 import pytest
@@ -20,9 +22,11 @@ def run(*arguments):
     return CliRunner().invoke(main, [*(str(argument) for argument in arguments), "--workers", "1"])
 
 
-def one_line_about(path, result):
-    """A slow machine adds lines of progress."""
-    (line,) = [line for line in result.stderr.splitlines() if str(path) in line]
+def only_line(result):
+    """What standard error says; how often progress is told depends on the machine."""
+    (line,) = [
+        line for line in result.stderr.splitlines() if not re.fullmatch(r"(reading|blending): \d+/\d+ \w+", line)
+    ]
     return line
 
 
@@ -100,7 +104,7 @@ def test_no_pair_has_a_damaged_frame_and_the_rest_of_the_video_is_used(
     damage(path, DAMAGED)
     result = run(path, "-o", tmp_path / "x.h5", *arguments)
     assert result.exit_code == 3
-    assert "damaged" in one_line_about(path, result)
+    assert "damaged" in only_line(result)
     last = 0
     with PairsFile(tmp_path / "x.h5") as pairs:
         for scene in pairs.scenes:
@@ -133,7 +137,7 @@ def test_a_truncated_video_is_used_up_to_its_end_and_told_in_one_line(tmp_path, 
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     result = run(path, "-o", tmp_path / "x.h5", "--frames", "5")
     assert result.exit_code == 3
-    assert "truncated" in one_line_about(path, result)
+    assert "truncated" in only_line(result)
     with PairsFile(tmp_path / "x.h5") as pairs:
         assert sum(scene.count for scene in pairs.scenes) in (4, 5)
 
