@@ -61,6 +61,11 @@ class Picture:
     orientation: int = 1
     remarks: tuple[str, ...] = ()
 
+    @property
+    def profiles(self) -> list[bytes]:
+        """ICC profiles among the metadata; files hold one at most."""
+        return [block for kind, block in self.metadata if kind == cv2.IMAGE_METADATA_ICCP]
+
     def with_pixels(self, pixels: IntArray) -> "Picture":
         """The same picture with other values of the same shape and type."""
         if pixels.shape != self.pixels.shape or pixels.dtype != self.pixels.dtype:
@@ -142,8 +147,7 @@ def write_picture(path: Path, picture: Picture) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         if path.suffix.lower() in TIFF_SUFFIXES:
-            profile = next((block for kind, block in picture.metadata if kind == cv2.IMAGE_METADATA_ICCP), None)
-            write_tiff(temporary, picture.channels(), picture.tiff, profile)
+            write_tiff(temporary, picture.channels(), picture.tiff, next(iter(picture.profiles), None))
         else:
             with temporary.open("wb") as file:
                 for part in _encoded(path, picture):
@@ -209,9 +213,7 @@ def _encoded(path: Path, picture: Picture) -> Iterator[bytes | memoryview]:
     elif suffix == ".webp":
         settings = [cv2.IMWRITE_WEBP_QUALITY, _LOSSLESS_WEBP]
     # OpenCV writes no profile that takes more than one segment
-    large = [
-        block for kind, block in metadata if jpeg and kind == cv2.IMAGE_METADATA_ICCP and len(block) > LARGEST_SEGMENT
-    ]
+    large = [profile for profile in picture.profiles if jpeg and len(profile) > LARGEST_SEGMENT]
     kept = [] if suffix == ".bmp" else [(kind, block) for kind, block in metadata if block not in large]
     image = picture.channels(reversed_colours=True)
     if image.ndim == 3 and image.shape[2] == 2:  # OpenCV writes no gray with alpha
