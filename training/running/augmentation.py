@@ -1,4 +1,5 @@
-"""Changes of patches after they were read: mirroring, synthetic local blur, warps, defocus, colours, tone, noise.
+"""Changes of patches after they were read: mirroring, synthetic local blur, warps, soft light, defocus, colours, tone,
+noise.
 
 What can be done while pixels are small integers (turning eight ways, channel order, exposure) the data set does itself.
 """
@@ -13,6 +14,7 @@ from localblur.datasets.local.blur import LocalBlurSettings, random_local_blur
 from localblur.datasets.pair import binary_mask
 from localblur.training.running.data_settings import AugmentSettings
 from localblur.training.running.shared_defocus import defocused
+from localblur.training.running.shared_glow import glowing
 from localblur.training.running.warping import warped
 
 _GRAY = (0.299, 0.587, 0.114)
@@ -51,6 +53,8 @@ class AugmentedPatches(Dataset[Patch]):
             patch = without_blur(patch)
         if self.settings.warp and random.random() < self.settings.warp:
             patch = warped(patch, random, self.settings.most_enlarged)
+        if self.settings.glow and random.random() < self.settings.glow:
+            patch = glowing(patch, random, self.settings.glow_px)
         if self.settings.defocus and random.random() < self.settings.defocus:
             patch = defocused(patch, random, self.settings.defocus_px)
         if self.settings.saturation is not None:

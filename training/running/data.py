@@ -154,7 +154,7 @@ def stages(settings: TrainingSettings) -> list[Stage]:
 
 def can_wait(settings: AugmentSettings) -> bool:
     """Whether patches can be finished by the device that trains; some changes need finished ones."""
-    finished = (settings.local_blur, settings.still, settings.warp, settings.defocus, settings.noise)
+    finished = (settings.local_blur, settings.still, settings.warp, settings.glow, settings.defocus, settings.noise)
     return not any(finished) and settings.saturation is None and settings.tone == 1
 
 

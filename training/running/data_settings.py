@@ -41,6 +41,9 @@ class AugmentSettings(Settings):
         most_reduced: how many times smaller at most, where the picture is large enough; whole numbers from 2.
         still: share of patches whose sharp picture stands for both, with an empty mask: what is there, is not what says
             that it moved.
+        glow: share of patches with up to three soft spots of light or shade in both pictures: what has no edge may
+            stand still.
+        glow_px: how broad the spots are, as the standard deviation of a bell.
         defocus: share of patches that both pictures show out of focus, wholly or in part: soft is not moving.
         defocus_px: how far out of focus, as the radius of a disc of light.
     """
@@ -58,12 +61,19 @@ class AugmentSettings(Settings):
     reduced: float = Field(default=0.0, ge=0, le=1)
     most_reduced: int = Field(default=4, ge=2, le=16)
     still: float = Field(default=0.0, ge=0, le=1)
+    glow: float = Field(default=0.0, ge=0, le=1)
+    glow_px: tuple[float, float] = (3.0, 30.0)
     defocus: float = Field(default=0.0, ge=0, le=1)
     defocus_px: tuple[float, float] = (1.0, 6.0)
 
     @model_validator(mode="after")
     def _check(self) -> "AugmentSettings":
-        ranges = {"saturation": self.saturation, "local_blur_px": self.local_blur_px, "defocus_px": self.defocus_px}
+        ranges = {
+            "saturation": self.saturation,
+            "local_blur_px": self.local_blur_px,
+            "glow_px": self.glow_px,
+            "defocus_px": self.defocus_px,
+        }
         for name, limits in ranges.items():
             if limits is not None and not 0 < limits[0] <= limits[1]:
                 raise ValueError(f"{name} must be a range of numbers above 0, got {limits[0]:g} to {limits[1]:g}")

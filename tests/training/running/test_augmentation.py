@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
+from localblur.datasets.images import srgb_decode, srgb_encode
 from localblur.training.running.augmentation import AugmentedPatches, locally_blurred, saturated, while_reading
 from localblur.training.running.data import StagedPatches
 from localblur.training.running.data_settings import AugmentSettings
 from localblur.training.running.shared_defocus import defocused, softened, strength_map
+from localblur.training.running.shared_glow import glowing, spot
 
 
 class Ramps(Dataset):
@@ -209,3 +211,61 @@ def test_defocus_grows_across_a_line_or_is_everywhere():
     for values in maps:
         assert values.shape == (48, 64) and values.min() >= 0 and values.max() <= 1
     assert all(values.min() < 0.5 < values.max() for values in maps if values.min() < 1)
+
+
+def test_glow_is_in_both_pictures_alike_and_leaves_the_mask():
+    sharp = torch.full((3, 64, 64), 0.4)
+    patch = {"blurred": sharp, "sharp": sharp, "mask": torch.zeros(1, 64, 64), "has_mask": torch.tensor(True)}
+    brighter = darker = 0
+    for seed in range(40):
+        made = glowing(patch, np.random.default_rng(seed), (4.0, 12.0))
+        assert made["mask"] is patch["mask"]
+        change = made["sharp"] - sharp
+        difference = made["blurred"] - made["sharp"]
+        assert float(made["sharp"].min()) >= 0 and float(made["sharp"].max()) <= 1
+        # they differ by photon noise alone
+        assert float(difference.std()) < 0.03
+        assert abs(float((difference[..., 1:] * difference[..., :-1]).mean())) <= 0.1 * float(difference.var()) + 1e-9
+        brighter += float(change.max()) > 0.05
+        darker += float(change.min()) < -0.05
+    assert brighter > 15 and darker > 15
+
+
+def test_glow_over_a_moving_thing_is_the_mean_of_what_each_moment_showed():
+    bright, dark = (torch.full((3, 48, 48), value) for value in (0.9, 0.3))
+    mean = torch.from_numpy(srgb_encode((srgb_decode(bright.numpy()) + srgb_decode(dark.numpy())) / 2))
+    for seed in range(8):
+        # the same spots and the same noise each time
+        first, second, blurred = (
+            srgb_decode(
+                glowing({"blurred": shown, "sharp": shown}, np.random.default_rng(seed), (4.0, 8.0))["sharp"].numpy()
+            )
+            for shown in (bright, dark, mean)
+        )
+        unclipped = (first < 0.999) & (second < 0.999) & (first > 0.001) & (second > 0.001)
+        np.testing.assert_allclose(blurred[unclipped], ((first + second) / 2)[unclipped], atol=2e-4)
+
+
+def test_spots_are_soft_and_of_the_breadth_asked_for():
+    areas = {
+        breadth: np.mean([spot(96, 96, np.random.default_rng(seed), (breadth, breadth)).sum() for seed in range(60)])
+        for breadth in (2.0, 6.0)
+    }
+    assert areas[6.0] > 4 * areas[2.0]
+    for seed in range(40):
+        values = spot(96, 96, np.random.default_rng(seed), (6.0, 6.0))
+        assert values.dtype == np.float32 and values.min() >= 0 and values.max() <= 1
+        steps = max(np.abs(np.diff(values, axis=axis)).max() for axis in (0, 1))
+        assert steps < 0.45  # no edge
+
+
+def test_glow_touches_the_share_of_patches_asked_for():
+    plain = Alike()[0]
+    patches = AugmentedPatches(Alike(), AugmentSettings(turn="none", glow=0.5), seed=2)
+    changed = sum(not torch.equal(patches[number]["sharp"], plain["sharp"]) for number in range(60))
+    assert 18 <= changed <= 42
+
+
+def test_a_range_of_glows_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="glow_px must be a range of numbers above 0"):
+        AugmentSettings(glow_px=(5.0, 2.0))
