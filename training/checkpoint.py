@@ -35,6 +35,22 @@ _HEADER_KEY = "localblur"
 _STATE_FORMAT = "localblur-training-state"
 
 
+class AveragedPart(Settings):
+    """One of the models whose weights were averaged.
+
+    Attributes:
+        name: of its folder.
+        share: of its weights in the average.
+        step: how long it was trained in its last run, None when unknown.
+        data: fingerprint of the pairs it was trained on there.
+    """
+
+    name: str
+    share: float
+    step: float | None = None
+    data: str = ""
+
+
 class ModelCard(Settings):
     """What a model folder says about its weights.
 
@@ -43,6 +59,7 @@ class ModelCard(Settings):
         recipe: the resolved training settings, empty when unknown.
         metrics: named figures of the model on the validation split; None where a figure was not a finite number.
         data_fingerprint: identifies the pairs the model was trained on.
+        averaged: the models whose average this is; recipe and data are those of the last.
     """
 
     format: Literal["localblur-model"] = "localblur-model"
@@ -53,6 +70,7 @@ class ModelCard(Settings):
     recipe: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, float | None] = Field(default_factory=dict)
     data_fingerprint: str = ""
+    averaged: tuple[AveragedPart, ...] = ()
     created: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
 
@@ -65,6 +83,7 @@ def save_model(
     recipe: Mapping[str, Any],
     metrics: Mapping[str, float],
     fingerprint: str,
+    averaged: tuple[AveragedPart, ...] = (),
 ) -> ModelCard:
     """Write a model folder; an earlier model there is replaced atomically.
 
@@ -75,6 +94,7 @@ def save_model(
         recipe: resolved training settings (plain values).
         metrics: figures of this model; infinite and NaN are stored as None.
         fingerprint: of the training data.
+        averaged: the models whose average this is.
     """
     card = ModelCard(
         network=network_name,
@@ -83,6 +103,7 @@ def save_model(
         recipe=dict(recipe),
         metrics={name: value if math.isfinite(value) else None for name, value in metrics.items()},
         data_fingerprint=fingerprint,
+        averaged=averaged,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={name: metadata.version(name) for name in ("localblur", "torch")},
     )

@@ -192,11 +192,20 @@ def _training(card: ModelCard) -> str:
         f"Recipe `{recipe.get('recipe')}`, seed {recipe.get('seed')}, {recipe.get('steps')} steps"
         + ("" if step is None else f"; these are the weights of step {step:.0f}")
         + f", with torch {card.versions.get('torch', '?')}. Fingerprint of the data: `{card.data_fingerprint}`.",
+        *([_averaged(card)] if card.averaged else []),
         *([f"It did not begin at random but with the weights of `{origin(start)}`."] if start else []),
         "All settings, as they were resolved:",
         f"```yaml\n{yaml.safe_dump(_without_folders(recipe), sort_keys=False)}```",
     ]
     return "\n\n".join(["## Training", *lines])
+
+
+def _averaged(card: ModelCard) -> str:
+    parts = " and ".join(
+        f"{part.share:.0%} of `{part.name}`" + ("" if part.step is None else f" (step {part.step:.0f})")
+        for part in card.averaged
+    )
+    return f"The weights are an average, {parts} (Wortsman et al., CVPR 2022); recipe and data are those of the last."
 
 
 def _without_folders(recipe: Mapping[str, Any]) -> dict[str, Any]:
