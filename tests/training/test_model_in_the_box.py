@@ -14,6 +14,7 @@ from localblur.training import model_in_the_box as box
 from localblur.training.checkpoint import WEIGHTS_NAME, load_model
 from localblur.training.inference.deblur_run import make_engine
 from localblur.training.inference.selective import restore_blurred
+from localblur.training.inference.skip_tuning import weighted_psnr
 from localblur.training.running.shared_glow import glowing
 from localblur.training.simulated_scenes import scene_pairs, scene_settings
 
@@ -57,10 +58,6 @@ def ready():
     return make_engine(None, device="cpu")
 
 
-def psnr(picture, sharp, where):
-    return -10 * np.log10(np.mean((to_unit(picture) - to_unit(sharp))[where] ** 2))
-
-
 @needs_model
 def test_it_restores_what_moved_and_leaves_the_rest(scenes, ready):
     inside, outside = [], []
@@ -68,7 +65,7 @@ def test_it_restores_what_moved_and_leaves_the_rest(scenes, ready):
         restored = restore_blurred(ready.engine, pair.blurred, ready.skipping).pixels
         moved = binary_mask(pair.mask).reshape(restored.shape[:2])
         for where, gains in ((moved, inside), (~moved, outside)):
-            gains.append(psnr(restored, pair.sharp, where) - psnr(pair.blurred, pair.sharp, where))
+            gains.append(weighted_psnr(restored, pair.sharp, where) - weighted_psnr(pair.blurred, pair.sharp, where))
     assert np.mean(inside) > 1
     assert np.mean(outside) > -0.1
 

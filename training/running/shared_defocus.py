@@ -38,7 +38,7 @@ def defocused(
     radius = float(random.uniform(*radius_px))
     disc = random.random() < 0.5
     noisy = np.minimum(strength / _NOISE_GONE, 1)[..., None]
-    full_well = float(np.exp(random.uniform(*np.log(FULL_WELL_ELECTRONS))))
+    full_well = by_ratio(random, FULL_WELL_ELECTRONS)
     reached = softened(patch["mask"].permute(1, 2, 0).numpy(), strength, radius, disc=disc) >= TOUCHED
     changed = {"mask": torch.maximum(patch["mask"], to_tensor(reached.astype(np.float32)))}
     for name in ("blurred", "sharp"):
@@ -82,3 +82,8 @@ def _through_disc(light: FloatArray, radius: float) -> FloatArray:
     kernel = np.clip(radius + 0.5 - np.hypot(rows, columns), 0, 1).astype(np.float32)
     soft: FloatArray = cv2.filter2D(light, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
     return soft
+
+
+def by_ratio(random: np.random.Generator, limits: tuple[float, float]) -> float:
+    """A number between two, drawn so that its logarithm is even: small ones as often as large ones."""
+    return float(np.exp(random.uniform(*np.log(limits))))

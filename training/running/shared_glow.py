@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from localblur.datasets.images import FloatArray, srgb_decode, srgb_encode, to_tensor
+from localblur.training.running.shared_defocus import FULL_WELL_ELECTRONS, by_ratio
 
 MOST_SPOTS = 3
 LIGHT = (0.03, 3.0)
@@ -15,7 +16,6 @@ SHADE = (0.3, 0.95)
 """Share of the light that a shadow takes in its middle."""
 LONGEST = 3.0
 """Length of a spot, in widths."""
-FULL_WELL_ELECTRONS = (3_000.0, 30_000.0)
 
 
 def glowing(
@@ -38,10 +38,10 @@ def glowing(
         shape = spot(height, width, random, breadth_px)[..., None]
         if random.random() < 0.5:
             colour = random.uniform(0.4, 1.0, size=3) if random.random() < 0.7 else np.ones(3)
-            added += shape * (_between(random, LIGHT) * colour).astype(np.float32)
+            added += shape * (by_ratio(random, LIGHT) * colour).astype(np.float32)
         else:
             kept *= 1 - shape * np.float32(random.uniform(*SHADE))
-    full_well = _between(random, FULL_WELL_ELECTRONS)
+    full_well = by_ratio(random, FULL_WELL_ELECTRONS)
     changed = {}
     for name in ("blurred", "sharp"):
         light = srgb_decode(patch[name].permute(1, 2, 0).numpy()) * kept + added
@@ -52,7 +52,7 @@ def glowing(
 
 def spot(height: int, width: int, random: np.random.Generator, breadth_px: tuple[float, float]) -> FloatArray:
     """A soft spot somewhere, (H, W) in [0, 1]: a bell, one with long tails as of a lamp's halo, or a plateau."""
-    breadth = _between(random, breadth_px)
+    breadth = by_ratio(random, breadth_px)
     length = breadth * random.uniform(1.0, LONGEST) if random.random() < 0.5 else breadth
     angle = random.uniform(0, np.pi)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
@@ -66,11 +66,7 @@ def spot(height: int, width: int, random: np.random.Generator, breadth_px: tuple
     elif kind == 1:
         values = 1 / (1 + squared)
     else:
-        values = 1 / (1 + np.exp((np.sqrt(squared) - 2) / random.uniform(0.1, 0.4)))
-    result: FloatArray = np.clip(values, 0, 1).astype(np.float32)
+        # the logistic function, which exp would overflow far from the spot
+        values = 0.5 - 0.5 * np.tanh((np.sqrt(squared) - 2) / (2 * random.uniform(0.1, 0.4)))
+    result: FloatArray = values.astype(np.float32)
     return result
-
-
-def _between(random: np.random.Generator, limits: tuple[float, float]) -> float:
-    """Small ones as often as large ones, by ratio."""
-    return float(np.exp(random.uniform(*np.log(limits))))

@@ -259,6 +259,13 @@ def test_spots_are_soft_and_of_the_breadth_asked_for():
         assert steps < 0.45  # no edge
 
 
+def test_a_small_spot_in_a_large_patch_raises_no_warning_and_fades_to_nothing():
+    for seed in range(30):
+        values = spot(512, 512, np.random.default_rng(seed), (3.0, 3.0))
+        assert np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1
+        assert np.median(values) < 0.01
+
+
 def test_glow_touches_the_share_of_patches_asked_for():
     plain = Alike()[0]
     patches = AugmentedPatches(Alike(), AugmentSettings(turn="none", glow=0.5), seed=2)
